@@ -1,0 +1,68 @@
+/*
+ * The system table: every call that leaves the process or reads its environment, except the four
+ * ring calls (ring/kernel.h). sys_linux.c implements it; a test build links sim/sys_sim.c in its
+ * place. No other file of src/ may reference libc's I/O, clock, random, memory or thread functions
+ * (./dev check proves it with nm on the objects).
+ *
+ * All functions return >= 0 or -errno; errno itself is no part of the contract.
+ */
+#ifndef RINGLINE_BASE_SYS_H
+#define RINGLINE_BASE_SYS_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/* clock and randomness */
+int64_t sys_now(void); /* CLOCK_MONOTONIC, ns */
+void sys_random(void *buf, size_t n);
+
+/* memory; sizes are checked by the caller. NULL on exhaustion. */
+void *sys_alloc(size_t n);	/* uninitialised */
+void *sys_zalloc(size_t n);	/* zeroed */
+void *sys_alloc_aligned(size_t align, size_t n);
+void sys_free(void *p);
+/* Anonymous private mapping of n bytes. flags: SYS_MAP_*. NULL on failure, *err = -errno. */
+enum { SYS_MAP_NORESERVE = 1, SYS_MAP_NONE = 2, SYS_MAP_STACK = 4 };
+void *sys_map(size_t n, int flags, int *err);
+void sys_unmap(void *p, size_t n);
+int sys_protect(void *p, size_t n, bool readwrite); /* false: PROT_NONE */
+int sys_advise(void *p, size_t n, int advice);	    /* madvise(2) */
+size_t sys_page_size(void);
+
+/* sockets: all are created CLOEXEC and *blocking* (O_NONBLOCK would disable io_uring's own poll) */
+int sys_socket(int domain, int type, int protocol);
+int sys_bind(int fd, const struct sockaddr *sa, socklen_t n);
+int sys_listen(int fd, int backlog);
+int sys_setsockopt(int fd, int level, int name, const void *v, socklen_t n);
+int sys_getsockopt(int fd, int level, int name, void *v, socklen_t *n);
+int sys_getsockname(int fd, struct sockaddr_storage *sa, socklen_t *n);
+int sys_getpeername(int fd, struct sockaddr_storage *sa, socklen_t *n);
+int sys_shutdown(int fd, int how);
+
+/* descriptors */
+int sys_close(int fd);
+int sys_dup(int fd);			/* F_DUPFD_CLOEXEC */
+int sys_fd_type(int fd);		/* st_mode & S_IFMT, or -errno */
+int sys_unlink_socket(const char *path); /* unlinks path only if it is a socket; -ENOENT, -ENOTSOCK */
+int sys_eventfd(void);			/* EFD_CLOEXEC */
+int sys_eventfd_signal(int fd);		/* async-signal-safe, preserves errno; -EAGAIN never happens */
+
+/* process and machine */
+int sys_nofile_raise(uint64_t *soft, uint64_t *hard); /* soft limit to hard; returns what is in force */
+uint64_t sys_memory_allowed(void);	/* bytes: min(physical, cgroup limit) */
+int sys_read_file(const char *path, char *buf, size_t cap); /* small proc/sys files; bytes read, NUL-terminated */
+int sys_thread_id(void);
+void sys_log_write(const char *line);	/* one line to stderr, newline added */
+
+/* threads */
+struct sys_thread;
+int sys_thread_start(struct sys_thread **out, const char *name, void (*fn)(void *), void *arg);
+int sys_thread_join(struct sys_thread *t); /* frees t */
+int sys_thread_pin(int cpu);		/* the calling thread */
+int sys_cpu_allowed(int *cpus, int cap);   /* affinity mask as a list; count */
+
+#endif

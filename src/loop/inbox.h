@@ -1,0 +1,44 @@
+/*
+ * What other threads want of a worker: lock-free push, one wake per sleep. The wake is a write to
+ * an eventfd on which the loop keeps a read op; nothing is written while the worker is awake.
+ */
+#ifndef RINGLINE_LOOP_INBOX_H
+#define RINGLINE_LOOP_INBOX_H
+
+#include "base/mpsc.h"
+#include "op/op_io.h"
+
+struct inbox_msg {
+	struct mpsc_node node;
+	void (*run)(struct inbox_msg *m); /* on the worker, from the loop; m is run's to free */
+};
+
+struct inbox {
+	struct mpsc queue;
+	int wake_fd;
+	struct ops *ops;
+	struct op_io read; /* on wake_fd, armed while the worker lives */
+	uint64_t wake_count;
+	_Atomic(uint64_t) wakes_sent;
+	uint64_t messages;
+	bool closing;
+	struct op_cancel cancel;
+};
+
+int inbox_open(struct inbox *in, struct ops *ops);
+/* First turn on the worker thread: arm the read. */
+void inbox_start(struct inbox *in);
+/* Any thread. 0, or -ESHUTDOWN (m stays the caller's). */
+int inbox_push(struct inbox *in, struct inbox_msg *m);
+/* Any thread, async-signal-safe: make the worker take a turn. */
+void inbox_wake(struct inbox *in);
+/* A stage of the turn: run what was queued when it began. Returns how many. */
+unsigned inbox_drain(struct inbox *in);
+/* Before a wait: false = something came in, do not sleep. */
+bool inbox_sleep(struct inbox *in);
+void inbox_awake(struct inbox *in);
+/* No more messages; what is left runs now. Cancels the read (await ops_idle, then inbox_free). */
+void inbox_close(struct inbox *in);
+void inbox_free(struct inbox *in);
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * Hierarchical timer wheel, tick 1 ms: arm, re-arm and cancel O(1), a million timers, no SQE.
+ * A timer never fires early, and at most one tick plus one loop turn late; one that is armed by a
+ * firing timer with a deadline already past fires in the next wheel_expire(), not in this one.
+ * Timers due in one wheel_expire() fire in the order of their tick, and within a tick in the order
+ * they were armed.
+ */
+#ifndef RINGLINE_LOOP_WHEEL_H
+#define RINGLINE_LOOP_WHEEL_H
+
+#include "base/list.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WHEEL_TICK_NS 1000000
+#define WHEEL_LEVELS 8
+#define WHEEL_SLOTS 64
+
+struct timer {
+	struct list node;
+	int64_t deadline_ns; /* absolute, CLOCK_MONOTONIC */
+	void (*fire)(struct timer *t);
+	uint8_t level, slot; /* where it stands while armed; cancel clears the bitmap */
+};
+
+struct wheel {
+	uint64_t tick; /* everything up to and including this tick has been expired */
+	uint64_t bitmap[WHEEL_LEVELS];
+	unsigned armed;
+	uint64_t fired;
+	struct list due; /* being fired by wheel_expire() */
+	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
+};
+
+void wheel_init(struct wheel *w, int64_t now_ns);
+void timer_init(struct timer *t, void (*fire)(struct timer *t));
+static inline bool timer_armed(const struct timer *t)
+{
+	return list_linked(&t->node);
+}
+/* Arm, or re-arm an armed timer. Deadlines beyond the wheel (about 8900 years) are clamped. */
+void timer_arm(struct wheel *w, struct timer *t, int64_t deadline_ns);
+/* No-op when not armed. Legal for any timer from inside a fire function, also for one that is due. */
+void timer_cancel(struct wheel *w, struct timer *t);
+/* Fire everything due at now_ns. Returns how many fired. */
+unsigned wheel_expire(struct wheel *w, int64_t now_ns);
+/*
+ * When wheel_expire() has work next (INT64_MAX: nothing armed). A lower bound: may be early by a
+ * cascade, never later than one tick after the earliest deadline.
+ */
+int64_t wheel_next(const struct wheel *w);
+void wheel_check(const struct wheel *w);
+
+#endif
