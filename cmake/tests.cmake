@@ -1,0 +1,77 @@
+# Every tests/<folder>/test_*.c is a program of its own; other sources of a folder are helpers linked
+# into each of them. All of them end with one line "N passed, N failed, N skipped".
+# ${build}/tests.list has one "folder name command" a line, for ./dev test.
+file(GLOB test_support CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/*.c")
+ringline_sources(test_support ${test_support})
+add_library(test_support OBJECT ${test_support})
+ringline_flags(test_support)
+target_include_directories(test_support PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+
+set(test_list "")
+add_custom_target(tests ALL)
+
+function(ringline_add_test folder name)
+	set(entry "${folder}/${name}")
+	add_test(NAME ${entry} COMMAND ${ARGN})
+	set_tests_properties(${entry} PROPERTIES LABELS ${folder} SKIP_RETURN_CODE 77 TIMEOUT 600
+		ENVIRONMENT "RINGLINE_BUILD=${PROJECT_BINARY_DIR};RINGLINE_SOURCE=${PROJECT_SOURCE_DIR}")
+	list(JOIN ARGN " " command)
+	string(APPEND test_list "${folder} ${name} ${command}\n")
+	set(test_list "${test_list}" PARENT_SCOPE)
+endfunction()
+
+# ringline_test_folder(folder LINK what... [INTERNAL]) INTERNAL: sees src/, links objects.
+function(ringline_test_folder folder)
+	cmake_parse_arguments(PARSE_ARGV 1 T "INTERNAL" "" "LINK")
+	set(dir "${PROJECT_SOURCE_DIR}/tests/${folder}")
+	file(GLOB helpers CONFIGURE_DEPENDS "${dir}/*.[cS]")
+	file(GLOB files CONFIGURE_DEPENDS "${dir}/test_*.c")
+	list(FILTER helpers EXCLUDE REGEX "/test_[^/]*\\.c$")
+	foreach(other x86_64 aarch64)
+		if(NOT other STREQUAL RINGLINE_PROCESSOR)
+			list(FILTER helpers EXCLUDE REGEX "_${other}\\.S$")
+		endif()
+	endforeach()
+	foreach(file ${files})
+		cmake_path(GET file STEM name)
+		set(target ${folder}_${name})
+		add_executable(${target} ${file} ${helpers} $<TARGET_OBJECTS:test_support>)
+		ringline_flags(${target})
+		target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${dir}"
+			"${PROJECT_SOURCE_DIR}/examples")
+		if(T_INTERNAL)
+			target_sources(${target} PRIVATE ${T_LINK})
+			target_include_directories(${target} PRIVATE
+				"${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
+			target_include_directories(${target} SYSTEM PRIVATE "${RINGLINE_URING_INCLUDE}")
+		else()
+			target_link_libraries(${target} PRIVATE ${T_LINK})
+		endif()
+		target_link_libraries(${target} PRIVATE Threads::Threads m)
+		set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
+			RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/${folder}")
+		add_dependencies(tests ${target})
+		ringline_add_test(${folder} ${name} ${CMAKE_CROSSCOMPILING_EMULATOR}
+			"${PROJECT_BINARY_DIR}/tests/${folder}/${name}")
+	endforeach()
+	set(test_list "${test_list}" PARENT_SCOPE)
+endfunction()
+
+ringline_test_folder(unit INTERNAL LINK ${ringline_all_objects})
+if(sim_sources)
+	ringline_test_folder(sim INTERNAL LINK ${ringline_all_sim_objects})
+endif()
+ringline_test_folder(e2e LINK ringline_static)
+
+# Scripts get the build folder as their argument; lib*.sh is what they share.
+file(GLOB scripts CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/e2e/*.sh")
+list(FILTER scripts EXCLUDE REGEX "/lib[^/]*\\.sh$")
+foreach(file ${scripts})
+	cmake_path(GET file STEM name)
+	ringline_add_test(e2e ${name}.sh bash ${file} ${PROJECT_BINARY_DIR})
+endforeach()
+if(RINGLINE_INSTALL AND EXISTS "${PROJECT_SOURCE_DIR}/tests/compile/run")
+	ringline_add_test(compile consumers bash "${PROJECT_SOURCE_DIR}/tests/compile/run"
+		"${PROJECT_BINARY_DIR}")
+endif()
+file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/tests.list" CONTENT "${test_list}")
