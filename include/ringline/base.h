@@ -40,6 +40,9 @@ typedef struct rln_buf {
 	void *own;
 } rln_buf;
 
+/* Levels of rln_config.log. */
+enum { RLN_LOG_ERROR = 0, RLN_LOG_WARN = 1, RLN_LOG_INFO = 2, RLN_LOG_DEBUG = 3 };
+
 RLN_API void rln_buf_release(rln_buf *b);
 RLN_API const char *rln_strerror(int err);
 
