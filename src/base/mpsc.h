@@ -25,6 +25,8 @@ enum mpsc_push { MPSC_PUSHED, MPSC_PUSHED_WAKE, MPSC_REFUSED };
 void mpsc_init(struct mpsc *q);
 /* Any thread. MPSC_PUSHED_WAKE: this caller must wake the consumer. MPSC_REFUSED: closed. */
 enum mpsc_push mpsc_push(struct mpsc *q, struct mpsc_node *n);
+/* Any thread, async-signal-safe: true if the consumer sleeps and this caller must wake it. */
+bool mpsc_wake(struct mpsc *q);
 /* Consumer: everything queued, oldest first (linked by next, NULL at the end). */
 struct mpsc_node *mpsc_take(struct mpsc *q);
 /* Consumer: announce sleep. false: something is queued, do not sleep (announcement withdrawn). */
@@ -32,7 +34,10 @@ bool mpsc_sleep(struct mpsc *q);
 /* Consumer: awake again (also after a sleep nobody ended). */
 void mpsc_awake(struct mpsc *q);
 bool mpsc_empty(const struct mpsc *q);
-/* Consumer: no more pushes; returns what was left, oldest first. */
+/*
+ * Consumer: no more pushes; returns what was left, oldest first. A push that came before may still
+ * be about to wake: *q must outlive the threads that push.
+ */
 struct mpsc_node *mpsc_close(struct mpsc *q);
 
 #endif

@@ -24,11 +24,13 @@ struct timer {
 };
 
 struct wheel {
-	uint64_t tick; /* everything up to and including this tick has been expired */
+	uint64_t tick;	/* everything up to and including this tick has been expired */
+	int64_t now_ns; /* the latest time wheel_expire() was told */
 	uint64_t bitmap[WHEEL_LEVELS];
 	unsigned armed;
 	uint64_t fired;
-	struct list due; /* being fired by wheel_expire() */
+	struct list due;  /* being fired by wheel_expire() */
+	struct list past; /* armed when already past: the next wheel_expire() begins with them */
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
 };
 
@@ -38,11 +40,17 @@ static inline bool timer_armed(const struct timer *t)
 {
 	return list_linked(&t->node);
 }
-/* Arm, or re-arm an armed timer. Deadlines beyond the wheel (about 8900 years) are clamped. */
+/*
+ * Arm, or re-arm an armed timer. Any deadline up to INT64_MAX has its place; one that is not after
+ * the latest wheel_expire() fires in the next, before those that came due since, in arming order.
+ */
 void timer_arm(struct wheel *w, struct timer *t, int64_t deadline_ns);
-/* No-op when not armed. Legal for any timer from inside a fire function, also for one that is due. */
+/* No-op when not armed. Legal from inside a fire function for any timer, also one that is due. */
 void timer_cancel(struct wheel *w, struct timer *t);
-/* Fire everything due at now_ns. Returns how many fired. */
+/*
+ * Fire everything due at now_ns; a clock that went back counts as standing still. Not from inside a
+ * fire function. Returns how many fired.
+ */
 unsigned wheel_expire(struct wheel *w, int64_t now_ns);
 /*
  * When wheel_expire() has work next (INT64_MAX: nothing armed). A lower bound: may be early by a
