@@ -68,11 +68,31 @@ typedef struct rln_stats {
 	uint64_t buffers_grown; /* times the provided-buffer ring was enlarged */
 } rln_stats;
 
+/*
+ * Copy the counters of one worker. They are read one by one while it runs: each is right, the sum
+ * of two need not be.
+ *
+ * Returns 0, or -EINVAL (no such worker), -EPERM (rt is NULL off-worker). Fields this library does
+ * not know are zero.
+ * Owner:   fills out_size bytes at out.
+ * Thread:  any; rt NULL is the runtime of this worker.      Waits: no.
+ */
 RLN_API int rln_stats_get_sized(rln_runtime *rt, unsigned worker, rln_stats *out, size_t out_size);
+
+/* rln_stats_get_sized() with the size this program was compiled with: see there. */
 static inline int rln_stats_get(rln_runtime *rt, unsigned worker, rln_stats *out)
 {
 	return rln_stats_get_sized(rt, worker, out, sizeof(rln_stats));
 }
+
+/*
+ * Write a line for each task of this worker: name, state, what it waits for and since when, where
+ * it was spawned, its scopes, how deep its stack is.
+ *
+ * Returns nothing. Off-worker it writes a line that says so.
+ * Owner:   borrows fd.
+ * Thread:  any worker. Writes to fd directly, so a slow reader stalls the worker.      Waits: no.
+ */
 RLN_API void rln_dump_tasks(int fd);
 
 #ifdef __cplusplus
