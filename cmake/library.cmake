@@ -51,7 +51,7 @@ function(ringline_usage target)
 	target_compile_options(${target} INTERFACE
 		$<$<COMPILE_LANGUAGE:C,CXX>:-fstack-clash-protection>)
 	target_link_libraries(${target} INTERFACE Threads::Threads)
-	target_link_options(${target} INTERFACE $<BUILD_INTERFACE:${RINGLINE_SANITIZE_FLAGS}>)
+	target_link_options(${target} INTERFACE "$<BUILD_INTERFACE:${RINGLINE_SANITIZE_FLAGS}>")
 endfunction()
 
 # Hidden visibility does not keep a user's conn_close from colliding with ours inside a static link:

@@ -1,0 +1,19 @@
+/* A user's program: has a conn_close of its own, as the library has inside, and calls the library.
+ */
+#include <ringline.h>
+#include <limits.h>
+#include <stdio.h>
+
+int conn_close(int n);
+int conn_close(int n)
+{
+	return n + 1;
+}
+
+int main(void)
+{
+	if (rln_worker() != UINT_MAX || conn_close(41) != 42)
+		return 1;
+	puts("consumer ran");
+	return 0;
+}
