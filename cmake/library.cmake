@@ -94,10 +94,15 @@ else()
 	add_library(ringline::ringline ALIAS ringline_static)
 endif()
 
+# The same with internal symbols visible, for the tests.
+add_library(ringline_internal STATIC EXCLUDE_FROM_ALL ${ringline_all_objects})
+set_target_properties(ringline_internal PROPERTIES LINKER_LANGUAGE C)
+ringline_usage(ringline_internal)
+
 ringline_objects(ringline_sim_objects ${sim_sources})
-set(ringline_all_sim_objects
+add_library(ringline_sim STATIC EXCLUDE_FROM_ALL
 	$<TARGET_OBJECTS:ringline_core> $<TARGET_OBJECTS:ringline_sim_objects>)
-add_library(ringline_sim STATIC EXCLUDE_FROM_ALL ${ringline_all_sim_objects})
+set_target_properties(ringline_sim_objects PROPERTIES EXCLUDE_FROM_ALL ON)
 set_target_properties(ringline_sim PROPERTIES OUTPUT_NAME ringline-sim LINKER_LANGUAGE C
 	ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
 ringline_usage(ringline_sim)

@@ -20,7 +20,7 @@ function(ringline_add_test folder name)
 	set(test_list "${test_list}" PARENT_SCOPE)
 endfunction()
 
-# ringline_test_folder(folder LINK what... [INTERNAL]) INTERNAL: sees src/, links objects.
+# ringline_test_folder(folder LINK what... [INTERNAL]) INTERNAL: sees src/.
 function(ringline_test_folder folder)
 	cmake_parse_arguments(PARSE_ARGV 1 T "INTERNAL" "" "LINK")
 	set(dir "${PROJECT_SOURCE_DIR}/tests/${folder}")
@@ -40,14 +40,11 @@ function(ringline_test_folder folder)
 		target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${dir}"
 			"${PROJECT_SOURCE_DIR}/examples")
 		if(T_INTERNAL)
-			target_sources(${target} PRIVATE ${T_LINK})
 			target_include_directories(${target} PRIVATE
 				"${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
 			target_include_directories(${target} SYSTEM PRIVATE "${RINGLINE_URING_INCLUDE}")
-		else()
-			target_link_libraries(${target} PRIVATE ${T_LINK})
 		endif()
-		target_link_libraries(${target} PRIVATE Threads::Threads m)
+		target_link_libraries(${target} PRIVATE ${T_LINK} Threads::Threads m)
 		set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
 			RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/${folder}")
 		add_dependencies(tests ${target})
@@ -57,9 +54,9 @@ function(ringline_test_folder folder)
 	set(test_list "${test_list}" PARENT_SCOPE)
 endfunction()
 
-ringline_test_folder(unit INTERNAL LINK ${ringline_all_objects})
+ringline_test_folder(unit INTERNAL LINK ringline_internal)
 if(sim_sources)
-	ringline_test_folder(sim INTERNAL LINK ${ringline_all_sim_objects})
+	ringline_test_folder(sim INTERNAL LINK ringline_sim)
 endif()
 ringline_test_folder(e2e LINK ringline_static)
 

@@ -1,5 +1,4 @@
-/* A user's program: has a conn_close of its own, as the library has inside, and calls the library.
- */
+/* A user with a conn_close of its own, as the library has one inside. */
 #include <ringline.h>
 #include <limits.h>
 #include <stdio.h>
