@@ -28,22 +28,27 @@ static void log_clean(char *line)
 
 static void log_put(const struct log_sink *sink, int level, const char *fmt, va_list ap)
 {
-	char line[LOG_LINE_MAX];
+	static const char name[] = "ringline: ";
+	char buf[sizeof name - 1 + LOG_LINE_MAX], *line = buf + sizeof name - 1;
 	bool own = sink && sink->fn;
 	int n;
 
 	if (!own && level > RLN_LOG_WARN)
 		return;
-	n = vsnprintf(line, sizeof line, fmt, ap);
+	n = vsnprintf(line, LOG_LINE_MAX, fmt, ap);
 	if (n < 0)
 		return;
-	if ((size_t)n >= sizeof line)
-		strcpy(line + sizeof line - 4, "...");
+	if (n >= LOG_LINE_MAX)
+		strcpy(line + LOG_LINE_MAX - 4, "...");
 	log_clean(line);
-	if (own)
+	if (own) {
 		sink->fn(level, line, sink->arg);
-	else
-		sys_log_write(line);
+		return;
+	}
+	/* On stderr a line says whose it is; many already do. */
+	if (strncmp(line, name, sizeof name - 1) != 0)
+		line = memcpy(buf, name, sizeof name - 1);
+	sys_log_write(line);
 }
 
 void log_line(int level, const char *fmt, ...)

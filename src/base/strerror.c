@@ -1,8 +1,12 @@
 /*
- * rln_strerror(): the system's words, in constant memory, and what the library means by them.
+ * rln_strerror(): what the library means by an errno, or else the system's own words for it.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "ringline/base.h"
 #include <errno.h>
+#include <string.h>
 
 struct error_text {
 	int err;
@@ -51,67 +55,16 @@ static const struct error_text own_text[] = {
 	  "Canceled: a scope, the task or the runtime ended this wait; nothing was done" },
 };
 
-/* The rest of what sockets, files and the ring report. */
-static const struct error_text system_text[] = {
-	{ 0, "Success" },
-	{ ENOENT, "No such file or directory" },
-	{ EINTR, "Interrupted" },
-	{ EIO, "Input/output error" },
-	{ ENXIO, "No such device or address" },
-	{ ECHILD, "No child process" },
-	{ EACCES, "Permission denied" },
-	{ EFAULT, "Bad address" },
-	{ EEXIST, "File exists" },
-	{ ENODEV, "No such device" },
-	{ ENOTDIR, "Not a directory" },
-	{ EISDIR, "Is a directory" },
-	{ ENOTTY, "Inappropriate ioctl for this descriptor" },
-	{ EFBIG, "File too large" },
-	{ ENOSPC, "No space left on device" },
-	{ ESPIPE, "Illegal seek" },
-	{ EROFS, "Read-only file system" },
-	{ EMLINK, "Too many links" },
-	{ ERANGE, "Result out of range" },
-	{ ENAMETOOLONG, "File name too long" },
-	{ ENOTEMPTY, "Directory not empty" },
-	{ ELOOP, "Too many levels of symbolic links" },
-	{ EOVERFLOW, "Value too large" },
-	{ EPROTO, "Protocol error" },
-	{ EBADFD, "Descriptor in bad state" },
-	{ ENOTSOCK, "Not a socket" },
-	{ EDESTADDRREQ, "Destination address required" },
-	{ EPROTOTYPE, "Wrong type of socket for this protocol" },
-	{ ENOPROTOOPT, "Socket option not available" },
-	{ EPROTONOSUPPORT, "Protocol not supported" },
-	{ EAFNOSUPPORT, "Address family not supported" },
-	{ EADDRNOTAVAIL, "Address not available on this machine" },
-	{ ENETDOWN, "Network is down" },
-	{ ENETUNREACH, "Network unreachable" },
-	{ ENETRESET, "Connection dropped by the network" },
-	{ ENOBUFS, "No buffer space available" },
-	{ EISCONN, "Already connected" },
-	{ ECONNREFUSED, "Connection refused: nobody listens there" },
-	{ EHOSTDOWN, "Host is down" },
-	{ EHOSTUNREACH, "Host unreachable" },
-	{ EINPROGRESS, "In progress" },
-	{ ESTALE, "Stale file handle" },
-	{ EDQUOT, "Disk quota exceeded" },
-};
-
-static const char *text_find(const struct error_text *t, size_t count, int err)
-{
-	for (size_t i = 0; i < count; i++)
-		if (t[i].err == err)
-			return t[i].text;
-	return NULL;
-}
-
 const char *rln_strerror(int err)
 {
 	int e = err < 0 && err != INT32_MIN ? -err : err;
-	const char *s = text_find(own_text, sizeof own_text / sizeof own_text[0], e);
+	const char *s;
 
-	if (!s)
-		s = text_find(system_text, sizeof system_text / sizeof system_text[0], e);
+	if (!e)
+		return "Success";
+	for (size_t i = 0; i < sizeof own_text / sizeof own_text[0]; i++)
+		if (own_text[i].err == e)
+			return own_text[i].text;
+	s = strerrordesc_np(e); /* constant and untranslated, unlike strerror() */
 	return s ? s : "Unknown error";
 }
