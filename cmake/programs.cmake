@@ -1,19 +1,20 @@
 # Programs on the public interface: the tool, the examples, the bench peers. `programs` builds them.
 add_custom_target(programs ALL)
 
-# ringline_program(target FOLDER dir NAME name SOURCES files...)
+# ringline_program(target FOLDER dir NAME name SOURCES files... [LINK libraries...])
 function(ringline_program target)
-	cmake_parse_arguments(PARSE_ARGV 1 P "" "FOLDER;NAME" "SOURCES")
+	cmake_parse_arguments(PARSE_ARGV 1 P "" "FOLDER;NAME" "SOURCES;LINK")
 	add_executable(${target} ${P_SOURCES})
 	ringline_flags(${target})
 	target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/examples")
-	target_link_libraries(${target} PRIVATE ringline_static)
+	target_link_libraries(${target} PRIVATE ${P_LINK} ringline_static)
 	set_target_properties(${target} PROPERTIES OUTPUT_NAME ${P_NAME}
 		RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/${P_FOLDER}")
 	add_dependencies(programs ${target})
 endfunction()
 
-# The key-value server is an example and also `ringline serve kv`.
+# The key-value server is an example and also `ringline serve kv`. Its parts do not name the library
+# they are linked with: their unit tests bring the one with internal symbols.
 file(GLOB kv_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/kv/*.c")
 set(kv_main ${kv_sources})
 list(FILTER kv_main INCLUDE REGEX "/main\\.c$")
@@ -21,14 +22,14 @@ list(FILTER kv_sources EXCLUDE REGEX "/main\\.c$")
 ringline_sources(kv_sources ${kv_sources})
 add_library(kv STATIC ${kv_sources})
 ringline_flags(kv)
-target_include_directories(kv PUBLIC "${PROJECT_SOURCE_DIR}/examples")
-target_link_libraries(kv PUBLIC ringline_static)
+target_include_directories(kv PUBLIC "${PROJECT_SOURCE_DIR}/examples"
+	"${PROJECT_SOURCE_DIR}/include")
 
 if(RINGLINE_BUILD_TOOLS)
 	file(GLOB tool_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tools/ringline/*.c")
 	if(tool_sources)
-		ringline_program(tool FOLDER bin NAME ringline SOURCES ${tool_sources})
-		target_link_libraries(tool PRIVATE kv m)
+		ringline_program(tool FOLDER bin NAME ringline SOURCES ${tool_sources}
+			LINK kv m)
 		target_compile_definitions(tool PRIVATE RINGLINE_VERSION="${PROJECT_VERSION}")
 	endif()
 endif()
@@ -40,8 +41,8 @@ if(RINGLINE_BUILD_EXAMPLES)
 		ringline_program(example_${name} FOLDER examples NAME ${name} SOURCES ${file})
 	endforeach()
 	if(kv_main)
-		ringline_program(kv_server FOLDER examples NAME kv-server SOURCES ${kv_main})
-		target_link_libraries(kv_server PRIVATE kv)
+		ringline_program(kv_server FOLDER examples NAME kv-server SOURCES ${kv_main}
+			LINK kv)
 	endif()
 
 	file(GLOB bench_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.c")
