@@ -250,7 +250,7 @@ static void unix_text(const struct sockaddr_un *un, socklen_t bytes, char *buf)
 		n--;
 	if (n == 1)
 		return;
-	strcat(buf, "@");
+	buf[5] = '@';
 	name_escape(un->sun_path + 1, n - 1, buf + 6, ADDR_TEXT_MAX - 6);
 }
 

@@ -1,0 +1,56 @@
+/*
+ * The configuration as the user gave it becomes one without defaults: sizes checked, every field
+ * validated and filled, addresses parsed. After config_resolve() nothing refers to memory of the
+ * user's but the `arg` pointers and functions.
+ */
+#ifndef RINGLINE_RT_CONFIG_H
+#define RINGLINE_RT_CONFIG_H
+
+#include "base/log.h"
+#include "io/addr.h"
+#include "io/conn.h"
+#include "ringline/runtime.h"
+
+#define CONFIG_WORKERS_MAX 256 /* handles have 8 bits for the worker */
+#define CONFIG_LISTEN_MAX 64
+#define CONFIG_SLOTS_MAX (1u << 20) /* the kernel's own limit for a descriptor table */
+#define CONFIG_RECV_BUFS_MAX 8192   /* how far the buffer ring may grow by itself */
+/* Longer durations are cut to this, about 73 years, so that now + duration cannot overflow. */
+#define CONFIG_NS_MAX (INT64_C(1) << 61)
+
+struct config_listener {
+	rln_listen_opts set; /* every field resolved; addr points to text, cb to callbacks */
+	rln_callbacks callbacks;
+	struct conn_mode mode; /* idle_ns 0: none */
+	struct addr addr;
+	char text[ADDR_TEXT_MAX];
+};
+
+struct config {
+	rln_config set;			  /* every field resolved; listen is NULL: see listener */
+	struct config_listener *listener; /* [set.nlisten] */
+	unsigned auto_slots;		  /* per worker: accepted and handed-over connections */
+	unsigned recv_bufs_max;		  /* power of two, >= set.recv_bufs */
+	uint64_t nofile_soft, nofile_hard, memory_bytes;
+	struct log_sink log;
+};
+
+/*
+ * Fill out from the user's structure of cfg_size bytes, whose listen array has elements of
+ * opts_size bytes. Raises the soft limit of open files to the hard one.
+ *
+ * Returns 0, or -EINVAL, -E2BIG, -ENOMEM with a line that names the field and what to do; then out
+ * holds nothing to free.
+ */
+int config_resolve(const rln_config *user, size_t cfg_size, size_t opts_size, struct config *out,
+		   struct diag *why);
+/* Free what config_resolve() made. */
+void config_fini(struct config *c);
+
+/*
+ * Copy a structure of `size` bytes from a caller of another version over one of `known` bytes: what
+ * the caller does not have is zero. -E2BIG when it sets bytes beyond the known ones.
+ */
+int config_copy(void *to, size_t known, const void *from, size_t size);
+
+#endif
