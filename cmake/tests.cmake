@@ -1,6 +1,6 @@
 # Every tests/<folder>/test_*.c is a program of its own; other sources of a folder are helpers linked
 # into each of them. All of them end with one line "N passed, N failed, N skipped".
-# ${build}/tests.list has one "folder name command" a line, for ./dev test.
+# ${build}/tests.list has "folder name command" in a line each, tabs between, for ./dev test.
 file(GLOB test_support CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/*.c")
 ringline_sources(test_support ${test_support})
 add_library(test_support OBJECT ${test_support})
@@ -15,8 +15,8 @@ function(ringline_add_test folder name)
 	add_test(NAME ${entry} COMMAND ${ARGN})
 	set_tests_properties(${entry} PROPERTIES LABELS ${folder} SKIP_RETURN_CODE 77 TIMEOUT 600
 		ENVIRONMENT "RINGLINE_BUILD=${PROJECT_BINARY_DIR};RINGLINE_SOURCE=${PROJECT_SOURCE_DIR}")
-	list(JOIN ARGN " " command)
-	string(APPEND test_list "${folder} ${name} ${command}\n")
+	list(JOIN ARGN "\t" command)
+	string(APPEND test_list "${folder}\t${name}\t${command}\n")
 	set(test_list "${test_list}" PARENT_SCOPE)
 endfunction()
 
