@@ -71,8 +71,10 @@ foreach(file ${scripts})
 	cmake_path(GET file STEM name)
 	ringline_add_test(e2e ${name}.sh bash ${file} ${PROJECT_BINARY_DIR})
 endforeach()
-if(RINGLINE_INSTALL AND EXISTS "${PROJECT_SOURCE_DIR}/tests/compile/run")
+if(RINGLINE_INSTALL)
 	ringline_add_test(compile consumers bash "${PROJECT_SOURCE_DIR}/tests/compile/run"
 		"${PROJECT_BINARY_DIR}")
 endif()
+ringline_add_test(compile checks bash "${PROJECT_SOURCE_DIR}/tests/compile/checks"
+	"${PROJECT_BINARY_DIR}")
 file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/tests.list" CONTENT "${test_list}")
