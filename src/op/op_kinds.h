@@ -7,9 +7,11 @@
 
 #include "ring/uapi.h"
 
-enum { OPK_MULTI = 1, /* more than one CQE: F_MORE decides */
-       OPK_ZC = 2,    /* a notification may follow: F_MORE decides */
-       OPK_WIDE = 4   /* needs the 128-byte SQE ring */ };
+enum {
+	OPK_MULTI = 1, /* more than one CQE: F_MORE decides */
+	OPK_ZC = 2,    /* a notification may follow: F_MORE decides */
+	OPK_WIDE = 4   /* needs the 128-byte SQE ring */
+};
 
 /* clang-format off */
 #define OP_KINDS(X)                                                                                \
@@ -57,7 +59,7 @@ enum op_kind {
 #define OP_KIND_ENUM(id, name, opcode, props) OP_##id,
 	OP_KINDS(OP_KIND_ENUM)
 #undef OP_KIND_ENUM
-	OP_KIND_COUNT
+		OP_KIND_COUNT
 };
 
 const char *op_kind_name(enum op_kind k);
