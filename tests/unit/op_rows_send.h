@@ -38,6 +38,17 @@ static int send_result(struct run *r)
 	return res;
 }
 
+/* Linux adds MSG_NOSIGNAL by itself; another kernel behind the ring may rely on the SQE. */
+static void sends_no_signal(struct run *r)
+{
+	const struct io_uring_sq *sq = &bed.ring.u.sq;
+
+	r->n = 0;
+	run_submit(r);
+	CHECK(sq->sqes[(sq->sqe_tail - 1) & sq->ring_mask].msg_flags & MSG_NOSIGNAL);
+	run_finish(r);
+}
+
 static void send_works(enum op_kind kind)
 {
 	struct run r;
@@ -53,6 +64,8 @@ static void send_works(enum op_kind kind)
 	r.io.a.fd = 5;
 	r.io.a.fixed = true;
 	CHECK_INT(send_result(&r), ==, 7);
+	expect(p.fd[1], "scatter");
+	sends_no_signal(&r);
 	expect(p.fd[1], "scatter");
 	pair_close(&p);
 }
