@@ -19,8 +19,10 @@ struct inbox {
 	struct ops *ops;
 	struct op_io read; /* on wake_fd, armed while the worker lives */
 	uint64_t wake_count;
+	_Atomic(bool) poked; /* inbox_wake() since the last wait: the next one must not happen */
 	_Atomic(uint64_t) wakes_sent;
 	uint64_t messages;
+	struct mpsc_node *taken; /* what inbox_drain() has still to run */
 	bool closing;
 	struct op_cancel cancel;
 };
@@ -30,15 +32,25 @@ int inbox_open(struct inbox *in, struct ops *ops);
 void inbox_start(struct inbox *in);
 /* Any thread. 0, or -ESHUTDOWN (m stays the caller's). */
 int inbox_push(struct inbox *in, struct inbox_msg *m);
-/* Any thread, async-signal-safe: make the worker take a turn. */
+/*
+ * Any thread, async-signal-safe: make the worker take a turn. A turn that began before does not
+ * wait either: it returns at once, so that its caller sees what was set before the wake.
+ */
 void inbox_wake(struct inbox *in);
 /* A stage of the turn: run what was queued when it began. Returns how many. */
 unsigned inbox_drain(struct inbox *in);
+/* Is there something to drain, or a reason not to wait? A glance: costs no announcement. */
+bool inbox_pending(const struct inbox *in);
 /* Before a wait: false = something came in, do not sleep. */
 bool inbox_sleep(struct inbox *in);
 void inbox_awake(struct inbox *in);
-/* No more messages; what is left runs now. Cancels the read (await ops_idle, then inbox_free). */
+/*
+ * No more messages; what is left runs now, in order, also when a message calls this. Cancels the
+ * read: await ops_idle(), then inbox_free(). From here on nothing ends a wait but completions and
+ * timers, so close it last. Legal without inbox_start().
+ */
 void inbox_close(struct inbox *in);
+/* The threads that may push or wake are gone (they touch wake_fd). */
 void inbox_free(struct inbox *in);
 
 #endif

@@ -25,13 +25,18 @@ struct loop_hook {
 
 struct loop_config {
 	struct ring_config ring;
-	int64_t spin_ns;      /* look for completions this long before sleeping; 0: do not */
-	unsigned reap_max;    /* CQEs per turn; 0: the size of the CQ */
+	int64_t spin_ns;   /* look for completions this long before sleeping; 0: do not */
+	unsigned reap_max; /* CQEs per turn; 0: the size of the CQ */
+	int64_t stall_ns;  /* count work longer than this without an enter; 0: do not */
 };
 
+/*
+ * A stretch of work goes from one turn's beginning, or the end of its wait, to the next wait or the
+ * next turn's beginning: spinning and sleeping are not in it, what runs between two turns is.
+ */
 struct loop_stats {
 	uint64_t turns, sleeps, spins_won, stalls;
-	int64_t longest_turn_ns;
+	int64_t longest_turn_ns; /* the longest stretch of work */
 };
 
 struct loop {
@@ -39,12 +44,13 @@ struct loop {
 	struct ops ops;
 	struct wheel wheel;
 	struct inbox inbox;
-	int64_t now_ns; /* read once per turn, and again after a wait */
+	int64_t now_ns; /* read once per turn, and again around a wait */
 	struct loop_hook stage[LOOP_STAGE_COUNT];
-	/* true while there is work that must not wait for the kernel: ready tasks, dirty connections */
+	/* is there work that must not wait for the kernel: ready tasks, dirty connections */
 	bool (*busy)(void *ctx);
 	void *busy_ctx;
-	int64_t spin_ns;
+	int64_t spin_ns, stall_ns;
+	int64_t work_since_ns;
 	unsigned reap_max;
 	struct loop_stats stats;
 };
@@ -58,7 +64,10 @@ int loop_start(struct loop *l, struct diag *why);
  * 0, or a negative errno when the ring is unusable.
  */
 int loop_turn(struct loop *l, int64_t deadline_ns);
-/* After everything above has gone: asserts no op is out. */
+/*
+ * After everything above has gone, inbox_close() and ops_idle() included: asserts that no op is out
+ * and no timer armed. Also undoes a loop_open() that loop_start() never followed.
+ */
 void loop_close(struct loop *l);
 
 #endif

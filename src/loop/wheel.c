@@ -167,6 +167,12 @@ static void collect_due(struct wheel *w, uint64_t target)
 		w->tick = target;
 }
 
+void wheel_set_now(struct wheel *w, int64_t now_ns)
+{
+	if (now_ns > w->now_ns)
+		w->now_ns = now_ns;
+}
+
 /*
  * All that is due is collected first: a fire function may then cancel or re-arm any timer, also one
  * that waits its turn in due, and what it arms anew cannot come up in this call.
@@ -177,8 +183,7 @@ unsigned wheel_expire(struct wheel *w, int64_t now_ns)
 	unsigned fired = 0;
 
 	RLN_ASSERT(list_empty(&w->due)); /* not from inside fire */
-	if (now_ns > w->now_ns)
-		w->now_ns = now_ns;
+	wheel_set_now(w, now_ns);
 	list_splice_back(&w->due, &w->past);
 	collect_due(w, (uint64_t)w->now_ns / WHEEL_TICK_NS);
 	while ((node = list_pop_front(&w->due))) {

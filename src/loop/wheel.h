@@ -25,7 +25,7 @@ struct timer {
 
 struct wheel {
 	uint64_t tick;	/* everything up to and including this tick has been expired */
-	int64_t now_ns; /* the latest time wheel_expire() was told */
+	int64_t now_ns; /* the latest time the wheel was told */
 	uint64_t bitmap[WHEEL_LEVELS];
 	unsigned armed;
 	uint64_t fired;
@@ -42,11 +42,13 @@ static inline bool timer_armed(const struct timer *t)
 }
 /*
  * Arm, or re-arm an armed timer. Any deadline up to INT64_MAX has its place; one that is not after
- * the latest wheel_expire() fires in the next, before those that came due since, in arming order.
+ * w->now_ns fires in the next wheel_expire(), before those that came due since, in arming order.
  */
 void timer_arm(struct wheel *w, struct timer *t, int64_t deadline_ns);
 /* No-op when not armed. Legal from inside a fire function for any timer, also one that is due. */
 void timer_cancel(struct wheel *w, struct timer *t);
+/* The clock was read: what is armed with a deadline up to now_ns counts as past. */
+void wheel_set_now(struct wheel *w, int64_t now_ns);
 /*
  * Fire everything due at now_ns; a clock that went back counts as standing still. Not from inside a
  * fire function. Returns how many fired.

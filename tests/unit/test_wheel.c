@@ -289,6 +289,23 @@ TEST(wheel_past_deadline_fires_in_next_expire)
 	}
 }
 
+TEST(wheel_deadline_up_to_the_told_time_is_past)
+{
+	struct wheel w;
+	struct probe p;
+
+	wheel_init(&w, SECOND);
+	probe_init(&p, &w);
+	wheel_set_now(&w, SECOND + MS / 2);
+	timer_arm(&w, &p.timer, SECOND + MS / 2);
+	CHECK_INT(wheel_next(&w), <=, SECOND + MS / 2);
+	CHECK_INT(wheel_expire(&w, SECOND + MS / 2), ==, 1);
+	timer_arm(&w, &p.timer, SECOND + MS / 2 + 1);
+	CHECK_INT(wheel_expire(&w, SECOND + MS / 2 + 1), ==, 0); /* a tick of its own */
+	CHECK_INT(wheel_expire(&w, SECOND + MS), ==, 1);
+	wheel_check(&w);
+}
+
 TEST(wheel_past_rearm_inside_fire_waits_for_next_expire)
 {
 	struct wheel w;
