@@ -1,7 +1,7 @@
 # The library, in two halves: everything that only speaks to the system table, and the few files
 # that are Linux. libringline is both; libringline-sim puts the simulated kernel in the place of the
 # second half.
-set(RINGLINE_LINUX_ONLY base/sys_linux.c ring/kernel_uring.c rt/runtime.c)
+set(RINGLINE_LINUX_ONLY base/sys_linux.c base/sys_machine.c ring/kernel_uring.c rt/runtime.c)
 
 set(layers base ring op loop task io rt)
 list(TRANSFORM layers PREPEND "${PROJECT_SOURCE_DIR}/src/")
