@@ -65,4 +65,15 @@ int sys_thread_join(struct sys_thread *t); /* frees t */
 int sys_thread_pin(int cpu);		/* the calling thread */
 int sys_cpu_allowed(int *cpus, int cap);   /* affinity mask as a list; count */
 
+/* crash reports (sys_signal.c) */
+/*
+ * Call fn with the address of every fault (SIGSEGV, SIGBUS) of this process, in the signal handler;
+ * then the handler that was there before, or the default, takes its course. Once a process.
+ */
+int sys_fault_catch(void (*fn)(const void *addr));
+/* The calling thread's signal stack. 1: it is now p; 0: it has one already, which stays. */
+int sys_altstack_set(void *p, size_t n);
+void sys_altstack_clear(const void *p); /* nothing if the thread's is another one */
+int sys_write(int fd, const void *p, size_t n); /* all of it; for reports */
+
 #endif

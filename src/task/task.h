@@ -1,9 +1,12 @@
 /*
  * Stackful tasks of one worker, their scheduler and their scopes.
  *
- *   NEW --started--> READY <--task_wake-- PARKED
- *                      |  \--switched to--> RUNNING --park--> PARKED
- *                      |                        \--fn returned--> DEAD (record kept until joined)
+ *   NEW --task_create--> READY --switched to--> RUNNING --park--> PARKED --task_wake--> READY
+ *                          ^-----task_yield-------/ \--fn returned--> DEAD (record kept until
+ *                                                     joined, and until its cancel op is idle)
+ *
+ * READY: in sched.ready. PARKED: in sched.parked, or sched.trimmed once its idle pages were given
+ * back. DEAD: in sched.dead until the loop has taken its stack. Setter: task_set_state().
  *
  * A task waits in one of two ways: on state the runtime owns (W: a wait node in somebody's list;
  * cancelling unlinks it) or on one kernel op (K: the task is resumed by the op's own last CQE and
@@ -40,28 +43,47 @@ struct waiter {
 struct scope {
 	struct scope *outer;
 	struct task *task;
-	struct timer timer; /* armed only while the task waits */
 	int64_t deadline_ns; /* INT64_MAX: none */
-	bool shield, cancelled, caught;
-	int caught_why;
+	const void *begun;   /* where: shown when scopes end in the wrong order */
+	bool shield, cancelled;
+	int caught_why; /* this very scope made a call fail: the reason it gave */
+};
+
+/* Why a task's record must stay. It is free for reuse when none is left. */
+enum {
+	HOLD_LIFE = 1,	 /* it has not ended, or the loop has not taken its stack yet */
+	HOLD_PARENT = 2, /* a child that was not joined */
+	HOLD_JOINER =
+		4,	/* somebody waits in rln_join(), or was woken and has not read the result */
+	HOLD_CANCEL = 8 /* its cancel op is out */
 };
 
 struct task {
-	struct list node;	/* ready queue, or sched.dead / free list */
-	struct list all;	/* sched.tasks */
-	void *sp;		/* saved stack pointer while not running */
+	struct list node; /* in the list of its state, see above; sched.free when unused */
+	struct list all;  /* sched.tasks */
+	void *sp;	  /* saved stack pointer while not running */
 	struct stack *stack;
 	struct sched *sched;
-	uint8_t state, wait;	/* enum task_state, enum task_wait; set by task_set_state() */
-	bool cancelled;		/* the task's root scope was cancelled */
-	bool detached;		/* rln_go: reaped when it ends; else kept until joined by its parent */
-	bool callback;		/* not a task: the worker's callback context (waits give -EDEADLK) */
+	uint8_t state, wait; /* enum task_state, enum task_wait; set by task_set_state() */
+	bool cancelled;	     /* the task's root scope was cancelled */
+	bool detached;	     /* rln_go: reaped when it ends; else kept until joined by its parent */
+	bool callback;	     /* not a task: the worker's callback context (waits give -EDEADLK) */
 	uint32_t generation;
 	uint32_t slot;
-	struct scope *scope;	/* innermost */
-	struct waiter *waiter;	/* the W wait, for cancellation and dumps */
+	struct scope *scope;   /* innermost */
+	struct timer timer;    /* armed only while parked: wake_ns, or the nearest deadline */
+	struct waiter *waiter; /* the W wait: waiter_count nodes, for cancellation and dumps */
+	unsigned waiter_count;
+	bool uncancellable;  /* this wait ends only by being woken */
+	bool ending;	     /* fn has returned, children are being joined */
+	uint8_t holds;	     /* HOLD_* */
+	int wait_why;	     /* what ended the wait: 0, or the reason of a cancellation */
+	struct scope *blame; /* the scope it came from; NULL: the task was cancelled */
+	int64_t wake_ns;     /* a sleep's own end; INT64_MAX: none */
 	struct task *parent;
 	struct list children, sibling;
+	unsigned children_alive;
+	struct list last_child; /* the task itself, waiting for its children to end */
 	struct list joiner;	/* waiter list, at most one */
 	int (*fn)(void *);
 	void *arg;
@@ -69,27 +91,28 @@ struct task {
 	const char *name, *file; /* spawn site */
 	int line;
 	int64_t parked_ns;
-	const char *waits_for;	/* the public call it waits in */
+	const char *waits_for; /* the public call it waits in */
 	struct {
 		struct op_io io;
 		struct op_cancel cancel;
-		int why;	/* reason of the first cancel request, 0: none */
+		int why; /* reason of the first cancel request, 0: none */
 		bool done;
+		bool cancel_due; /* why is set, but the cancel op of an earlier op is still out */
 		int res;
 	} k;
-	void *conn;		/* io/: the connection whose on_conn task this is, or NULL */
+	void *conn;		       /* io/: the connection whose on_conn task this is, or NULL */
 	void (*ended)(struct task *t); /* told when fn has returned, from the loop; may be NULL */
 	void *ended_ctx;
-	unsigned quick_calls;	/* RLN_WAITS calls since the clock was last looked at (R7) */
+	unsigned quick_calls; /* RLN_WAITS calls since the clock was last looked at (R7) */
 };
 
 struct sched_config {
 	size_t stack_bytes, guard_bytes;
 	unsigned max_tasks, stacks_prewarm, stacks_keep;
-	int64_t stack_trim_idle_ns;
-	int64_t slice_ns;    /* 100 us; how long one task may run on without waiting (R7) */
-	int64_t run_ns;	     /* how long LOOP_RUN may take before the turn goes on; 500 us */
-};
+	int64_t stack_trim_idle_ns; /* 0: never */
+	int64_t slice_ns;	    /* 100 us; how long one task may run on without waiting (R7) */
+	int64_t run_ns;		    /* how long LOOP_RUN may take before the turn goes on; 500 us */
+}; /* zero: the default, but for the counts of stacks and trim_idle */
 
 struct sched_stats {
 	uint64_t tasks, tasks_peak, switches, spawns, cancels, late_cancels;
@@ -98,23 +121,36 @@ struct sched_stats {
 
 struct sched {
 	struct loop *loop;
+	unsigned worker_index; /* goes into the handles; set by rt/ after sched_open() */
 	struct list ready, tasks, dead;
-	struct task *running; /* NULL in the loop */
+	struct list parked, trimmed; /* longest parked first */
+	struct list free;	     /* unused task records */
+	struct task *running;	     /* NULL in the loop */
 	void *loop_sp;
 	struct stack_pool stacks;
 	struct sched_config cfg;
 	struct sched_stats stats;
 	/* task records: slots with generations, chunked, reused LIFO */
 	struct task **chunk;
-	unsigned chunks, slots_free_head;
-	int64_t slice_end_ns;
-	uint64_t tsan_loop_fiber;
+	unsigned chunks, chunks_max;
+	unsigned run_left;  /* switches until this LOOP_RUN looks at the clock again, or ends */
+	unsigned run_looks; /* looks at the clock left */
+	int64_t run_end_ns;
+	int64_t slice_end_ns; /* 0: the running task's slice has not begun to count */
+	struct timer idle;    /* trims what is long idle; armed only while something may be */
+	void *altstack;	      /* of the thread that runs this scheduler */
+	int altstack_tid;     /* that thread; 0: not run yet */
+	/* sanitizers */
+	void *tsan_loop_fiber;
+	void *asan_loop_fake;
 	const void *asan_loop_bottom;
 	size_t asan_loop_bytes;
+	bool from_loop;
 };
 
+/* Registers itself as the loop's LOOP_RUN stage, and as loop.busy if that is empty. 0 or -errno. */
 int sched_open(struct sched *s, struct loop *l, const struct sched_config *cfg);
-/* Asserts that no task is left. */
+/* Asserts that no task is left. Before loop_close(), on the thread that ran the loop. */
 void sched_close(struct sched *s);
 /* LOOP_RUN: run ready tasks, FIFO, until none is left or run_ns is used up. */
 void sched_run(struct sched *s);
@@ -136,10 +172,13 @@ struct task_spec {
 	size_t copy_bytes;
 	struct task *parent; /* NULL: detached */
 };
-/* Create a task that starts in a later turn. 0, -EAGAIN (max_tasks, or out of mappings), -ENOMEM. */
+/* Create a task that starts in a later turn. 0, -EAGAIN (max_tasks, or out of mappings), -ENOMEM.
+ */
 int task_create(struct sched *s, const struct task_spec *spec, struct task **out);
 /* Cancel every scope of the task: level-triggered, stays until it ends. */
 void task_cancel(struct task *t);
+/* Every task of the worker that has not ended (drain). */
+void sched_cancel_all(struct sched *s);
 
 /*
  * Entry check of every RLN_WAITS function: 0, or why it must fail now: -EPERM (not a worker),
@@ -154,6 +193,7 @@ int wait_enter(const char *call);
 int wait_on(struct list *queue, const char *call);
 /* Several nodes at once (select): the index of the woken one in *index. */
 void waiter_init(struct waiter *w);
+/* The caller has linked the nodes w[0..n). The first wake unlinks them all; so does a failure. */
 int wait_any(struct waiter *w, unsigned n, const char *call, unsigned *index);
 /* From the loop or another task of this worker: unlink and make its task ready. Once. */
 void waiter_wake(struct waiter *w, int res);
@@ -166,7 +206,8 @@ static inline struct waiter *waiter_first(const struct list *queue)
 unsigned wake_all(struct list *queue, int res);
 /*
  * K: run the current task's one blocking op. io->op.cls and io->a are filled in; returns its final
- * result; -ECANCELED / -ETIME only when it had no effect. Never returns before the last CQE.
+ * result; -ECANCELED / -ETIME only when it had no effect. Never returns before the last CQE. The
+ * caller has passed wait_enter().
  */
 struct op_io *task_kop(enum op_kind kind); /* the running task's op, ready to be filled in */
 int task_kop_run(const char *call);
@@ -176,7 +217,7 @@ int wait_uncancellable(struct list *queue, const char *call);
 void wait_done_quickly(void);
 
 struct task *task_running(void); /* NULL in callback context or off-worker */
-/* Why the running task's next wait would fail: 0, -ECANCELED, -ETIME. Sets scope.caught. */
+/* Why t's next wait fails: 0, -ECANCELED, -ETIME. Tells the scope that it made a call fail. */
 int task_cancel_reason(struct task *t);
 void sched_dump(struct sched *s, int fd);
 void sched_check(const struct sched *s);
