@@ -214,7 +214,6 @@ static void row_socket_direct(void)
 	close(l);
 }
 
-enum { GETSOCKOPT = 2, SETSOCKOPT = 3 }; /* SOCKET_URING_OP_* */
 #ifndef SO_PEERNAME
 #define SO_PEERNAME 28
 #endif
@@ -241,23 +240,28 @@ static void row_socket_cmd(void)
 
 	pair_open(&p);
 	into_slot(&bed, p.fd[0], 5);
-	res = socket_cmd(GETSOCKOPT, 5, true, SOL_SOCKET, SO_TYPE, &v, sizeof(v));
+	res = socket_cmd(RU_SOCKET_URING_OP_GETSOCKOPT, 5, true, SOL_SOCKET, SO_TYPE, &v,
+			 sizeof(v));
 	if (res == -EOPNOTSUPP)
 		SKIP("socket_cmd: this kernel has no socket options by command");
 	CHECK_INT(res, ==, sizeof(v));
 	CHECK_INT(v, ==, SOCK_STREAM);
 	v = 1;
-	res = socket_cmd(SETSOCKOPT, 5, true, SOL_SOCKET, SO_KEEPALIVE, &v, sizeof(v));
+	res = socket_cmd(RU_SOCKET_URING_OP_SETSOCKOPT, 5, true, SOL_SOCKET, SO_KEEPALIVE, &v,
+			 sizeof(v));
 	CHECK_INT(res, ==, 0);
 	v = 0;
-	res = socket_cmd(GETSOCKOPT, p.fd[0], false, SOL_SOCKET, SO_KEEPALIVE, &v, sizeof(v));
+	res = socket_cmd(RU_SOCKET_URING_OP_GETSOCKOPT, p.fd[0], false, SOL_SOCKET, SO_KEEPALIVE,
+			 &v, sizeof(v));
 	CHECK_INT(res, ==, sizeof(v));
 	CHECK_INT(v, ==, 1);
-	res = socket_cmd(GETSOCKOPT, 5, true, SOL_SOCKET, SO_PEERNAME, &peer, sizeof(peer));
+	res = socket_cmd(RU_SOCKET_URING_OP_GETSOCKOPT, 5, true, SOL_SOCKET, SO_PEERNAME, &peer,
+			 sizeof(peer));
 	CHECK_INT(res, ==, sizeof(peer));
 	expected = bound_to(p.fd[1]);
 	CHECK_INT(peer.sin_port, ==, expected.sin_port);
-	res = socket_cmd(GETSOCKOPT, 5, true, SOL_SOCKET, SO_PEERNAME, &wrong, sizeof(wrong));
+	res = socket_cmd(RU_SOCKET_URING_OP_GETSOCKOPT, 5, true, SOL_SOCKET, SO_PEERNAME, &wrong,
+			 sizeof(wrong));
 	CHECK_INT(res, ==, -EINVAL); /* its length must be the family's */
 	pair_close(&p);
 }
@@ -268,7 +272,9 @@ static void row_socket_cmd_fails(void)
 	int v = 0;
 
 	pair_open(&p);
-	CHECK_INT(socket_cmd(SETSOCKOPT, 6, true, SOL_SOCKET, SO_KEEPALIVE, &v, 4), ==, -EBADF);
+	CHECK_INT(
+		socket_cmd(RU_SOCKET_URING_OP_SETSOCKOPT, 6, true, SOL_SOCKET, SO_KEEPALIVE, &v, 4),
+		==, -EBADF);
 	CHECK_INT(socket_cmd(999, p.fd[0], false, SOL_SOCKET, SO_TYPE, &v, 4), ==, -EOPNOTSUPP);
 	pair_close(&p);
 }
