@@ -1,0 +1,230 @@
+/*
+ * One stream connection. Four state fields, each with one setter (conn.c):
+ *
+ *   arm    how the one receive operation stands
+ *          IDLE -> ARMED -> IDLE (last CQE)      ARMED -> CANCELLING -> IDLE
+ *          IDLE -> PARKED (ENOBUFS) -> IDLE (a buffer is free: io_publish)
+ *   read   OPEN -> EOF | ERROR                   EOF is not close
+ *   write  OPEN -> FIN_PENDING -> SHUT           any -> BROKEN (a send failed)
+ *   life   OPENING -> OPEN -> CLOSING -> CLOSED  CLOSED: the slot is free, its generation went up
+ *
+ * conn_step() alone decides arm, pause, send, FIN and close; completions only record what happened
+ * and mark the connection dirty. The object's slot is its direct descriptor's index; it is reused
+ * when no operation is out and the descriptor is closed.
+ */
+#ifndef RINGLINE_IO_CONN_H
+#define RINGLINE_IO_CONN_H
+
+#include "io/io.h"
+#include "ringline/conn.h"
+#include "ringline/runtime.h"
+#include <netinet/in.h>
+
+enum conn_arm { ARM_IDLE, ARM_ARMED, ARM_CANCELLING, ARM_PARKED };
+enum conn_read { READ_OPEN, READ_EOF, READ_ERROR };
+enum conn_write { WRITE_OPEN, WRITE_FIN_PENDING, WRITE_SHUT, WRITE_BROKEN };
+enum conn_life { LIFE_CLOSED, LIFE_OPENING, LIFE_OPEN, LIFE_CLOSING };
+
+/* Where a closing connection stands; only conn_close.c reads it. */
+enum close_phase {
+	CLOSE_NONE,
+	CLOSE_FLUSH,   /* queued bytes go out, bounded */
+	CLOSE_RESET,   /* CONNECT to AF_UNSPEC: RST */
+	CLOSE_FIN,     /* SHUTDOWN(WR) where the close alone would not send it */
+	CLOSE_LINGER,  /* read and throw away until EOF, bounded */
+	CLOSE_QUIESCE, /* cancel and await every op */
+	CLOSE_OWED,    /* zero-copy notifications are outstanding */
+	CLOSE_DIRECT   /* close op out */
+};
+
+/* What the one receive op does at the moment. */
+enum recv_mode { RECV_MULTISHOT, RECV_SELECT_ONE, RECV_FALLBACK, RECV_INTO };
+/* What the one control op does at the moment. */
+enum ctl_kind {
+	CTL_NONE,
+	CTL_CONNECT,
+	CTL_SHUTDOWN,
+	CTL_RESET,
+	CTL_CLOSE,
+	CTL_PEER,
+	CTL_HUP,
+	CTL_OUTQ
+};
+
+/* A reader that receives straight into its own memory; lives in its frame until done. */
+struct recv_into {
+	uint8_t *p;
+	size_t n, got;
+	bool all;    /* MSG_WAITALL: rln_recv_full */
+	bool done;   /* the op has ended */
+	bool cancel; /* the reader wants it back */
+	int err;
+};
+
+/* How a connection is served: from its listener, or of a connect. Shared, read-only. */
+struct conn_mode {
+	void (*on_conn)(rln_conn c, void *arg);
+	int (*on_request)(rln_conn c, void *arg);
+	const rln_callbacks *cb;
+	void (*on_close)(rln_conn c, int err, void *arg);
+	void *arg, *close_arg; /* they differ after rln_to_task */
+	int64_t idle_ns, close_timeout_ns, close_max_ns, send_stall_ns;
+	size_t recv_max, send_high, send_low;
+};
+
+struct conn {
+	struct list dirty;  /* io.dirty */
+	struct list parked; /* io.parked (arm PARKED) or io.over_budget (paused for it) */
+	struct list starve; /* io.starving */
+	struct op recv, send, ctl;
+	struct op_cancel cancel; /* of recv or send; a second one waits for the first one's CQE */
+	struct timer timer;
+	struct io *io;
+	const struct conn_mode *mode;
+	struct listener *listener; /* whose max_conns it counts against, or NULL */
+	struct listener *reopen;   /* accepted again while the close CQE was still out */
+	void *user;
+	struct task *task;  /* on_conn or request task */
+	struct give *give;  /* on its way to another worker */
+	struct chunks rx;   /* received, not taken */
+	struct chunk *lent; /* one reference for the view the reader holds */
+	struct tx *tx_head, *tx_tail;
+	size_t tx_bytes;
+	size_t shown;	    /* unconsumed bytes the reader has seen (rln_fill), all modes */
+	size_t lent_max;    /* how much rln_consume may take */
+	size_t want;	    /* the waiting reader is woken at this many bytes */
+	size_t failed_sent; /* rln_sent() */
+	union {
+		struct chunk *fallback; /* RECV_FALLBACK */
+		struct recv_into *into; /* RECV_INTO, and while reader_direct wants it */
+	};
+	struct list reader, senders, flushers; /* wait queues; reader holds at most one */
+	const struct sockaddr *target;	       /* CTL_CONNECT */
+	int64_t last_rx_ns, last_tx_ns, close_began_ns;
+	int64_t reader_since_ns; /* when the reader began to wait */
+	uint32_t generation, slot;
+	uint32_t target_bytes, inflight; /* inflight: bytes of the send SQE */
+	uint32_t zc_owed;		 /* notifications outstanding */
+	uint32_t senders_woken;
+	int32_t read_err, write_err, close_err;
+	int32_t ctl_res;
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		uint8_t raw[28];
+	} peer;
+	socklen_t peer_bytes;
+	uint8_t arm, read, write, life, phase; /* the enums above */
+	uint8_t recv_mode, ctl_kind;
+	uint8_t family; /* AF_INET, AF_INET6, AF_UNIX, 0: not a socket */
+	bool is_dirty, explicit_slot;
+	bool keep_open, fin_wanted, reset_wanted, eof_held;
+	bool cancel_send;   /* the unit at the head wants its SQE back */
+	bool zc_live;	    /* a zero-copy send's first CQE is outstanding */
+	bool retry_send;    /* a transient error: the timer tries again */
+	bool owes_writable; /* a send_nowait gave -EAGAIN */
+	bool data_blocked;  /* callback declined with an -EAGAIN outstanding */
+	bool in_callback;   /* close, on_close: rln_user and rln_peer still answer */
+	bool opened;	    /* open ran: close must */
+	bool told_eof, told_close;
+	bool reader_direct; /* RECV_INTO wanted or under way */
+	bool bulk;	    /* the last receive was RECV_INTO: no multishot until a reader waits */
+	bool want_fallback; /* ENOBUFS with a partial message: receive into memory of its own */
+	bool arriving;	    /* input came while closing */
+	bool serving;	    /* a request handler runs or is about to */
+	bool starved;	    /* waits for a stack */
+	bool giving;	    /* being handed to another worker */
+	bool draining_idle; /* drain: a receive with nothing to do ends with -ESHUTDOWN */
+	bool progressed;    /* during close: bytes went out since the timer looked */
+	bool shut_before_close; /* SHUTDOWN(RDWR) went out: see caps.close_sends_fin */
+	bool own_mode;		/* mode is this connection's, from rln_to_task */
+	bool counted;		/* conns_open includes it */
+	uint32_t outq;		/* bytes the peer had not taken when last asked (SIOCOUTQ) */
+	int64_t outq_ns;	/* when that was */
+	uint64_t taken;		/* bytes ever taken by the reader */
+};
+
+/* ---- handles and table (conn.c) */
+static inline rln_conn conn_handle(const struct conn *c)
+{
+	return (rln_conn){ (uint64_t)c->io->cfg.worker << 56 | (uint64_t)c->slot << 32 |
+			   c->generation };
+}
+/* The open connection h names on this worker, or -EPERM, -EXDEV, -EBADF. */
+int conn_lookup(rln_conn h, struct conn **out, const char *call);
+int conn_off_worker(const char *call); /* -EPERM, and says so once */
+/* The object of slot, made when needed; NULL: out of memory. */
+struct conn *conn_at(struct io *io, unsigned slot);
+void conn_reset_fields(struct conn *c);
+/* A descriptor stands in slot: life OPENING or OPEN. */
+void conn_open(struct conn *c, const struct conn_mode *mode, int family);
+/* Start serving: open callback, on_conn task. Once, when the peer's address is known. */
+void conn_serve(struct conn *c);
+void conn_mark(struct conn *c); /* conn_step() will look at it in this turn's flush */
+void conn_step(struct conn *c);
+void conn_set_arm(struct conn *c, enum conn_arm to);
+void conn_set_read(struct conn *c, enum conn_read to, int err);
+void conn_set_write(struct conn *c, enum conn_write to, int err);
+void conn_set_life(struct conn *c, enum conn_life to);
+void conn_check(const struct conn *c);
+/* Run the control op. It must be idle. */
+void conn_ctl(struct conn *c, enum ctl_kind kind);
+static inline bool conn_ctl_busy(const struct conn *c)
+{
+	return c->ctl.state != OP_IDLE;
+}
+
+/* ---- receive (conn_recv.c) */
+extern const struct op_class conn_recv_class;
+void conn_recv_step(struct conn *c); /* arm, pause, cancel */
+void conn_recv_unpark(struct conn *c);
+void conn_deliver(struct conn *c);	/* tell whoever serves the connection about its input */
+void conn_recv_drop(struct conn *c);	/* close: forget all input */
+void conn_lent_release(struct conn *c); /* the reader's view ends */
+/* n bytes left the queue: accounting, and the receive may go on. */
+void conn_recv_taken(struct conn *c, size_t n);
+void conn_read_end(struct conn *c, int err);	 /* 0: EOF */
+void conn_recv_hup(struct conn *c, int revents); /* the poll that tells EOF from reset */
+bool conn_paused(const struct conn *c);
+void conn_recv_disarm(struct conn *c);	/* ARMED -> CANCELLING, if the cancel op is free */
+void conn_recv_discard(struct conn *c); /* lingering: receive, to throw away */
+
+/* ---- send (conn_send.c, conn_tx.c) */
+extern const struct op_class conn_send_class;
+void conn_send_step(struct conn *c);
+void conn_send_fail(struct conn *c, int err); /* drop the queue, tell everybody */
+void conn_send_progress(struct conn *c);      /* wake senders, flushers, writable */
+/* Nothing queued and nothing in flight. */
+static inline bool conn_send_idle(const struct conn *c)
+{
+	return !c->tx_head && c->send.state == OP_IDLE && !c->zc_live;
+}
+/* Append one entry. Takes t. */
+void conn_tx_push(struct conn *c, struct tx *t);
+/* Take the entries of a unit that has not begun out of the queue. */
+void conn_tx_remove(struct conn *c, struct send_unit *u);
+/* The unit's caller no longer wants it: end its SQE if it is in flight. */
+void conn_send_cancel(struct conn *c);
+/* A guarded entry has nothing to send and is owed nothing: its callback is due. */
+void tx_release_due(struct io *io, struct tx *t);
+void io_run_releases(struct io *io);
+
+/* ---- modes (conn_serve.c) */
+void serve_open(struct conn *c);
+void serve_data(struct conn *c);
+void serve_writable(struct conn *c);
+void serve_closed(struct conn *c);
+void serve_retry_starved(struct io *io);
+bool serve_idle(const struct conn *c); /* request and callback modes: nothing is going on */
+
+/* ---- close and time (conn_close.c, conn_timer.c) */
+void conn_close(struct conn *c, int err); /* graceful */
+void conn_abort(struct conn *c, int err); /* reset */
+void conn_close_step(struct conn *c);
+void conn_timer_fire(struct timer *t);
+void conn_timer_update(struct conn *c);
+void conn_timer_outq(struct conn *c, int outq); /* answer of CTL_OUTQ */
+void conn_closed(struct conn *c);		/* the close op ended: the slot is free */
+
+#endif

@@ -1,0 +1,190 @@
+/*
+ * The one timer of a connection. It is armed at the earliest thing that could become due and looks
+ * again when it fires, so traffic never touches it: idle time, send stall, the bounds of closing,
+ * and the retry of a send the kernel had no memory for.
+ */
+#include "io/conn.h"
+
+#include <errno.h>
+
+#define LINGER_NS (2 * INT64_C(1000000000))
+#define RETRY_NS 1000000
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* base + dur without overflow; 0 or forever means never. */
+static int64_t after(int64_t base, int64_t dur)
+{
+	return dur <= 0 || dur > INT64_MAX - base ? INT64_MAX : base + dur;
+}
+
+static bool waits_idle(const struct conn *c)
+{
+	if (c->read != READ_OPEN)
+		return false;
+	if (!list_empty(&c->reader))
+		return true;
+	return serve_idle(c);
+}
+
+static int64_t idle_at(const struct conn *c)
+{
+	int64_t base = c->last_rx_ns;
+
+	if (!waits_idle(c))
+		return INT64_MAX;
+	if (!list_empty(&c->reader) && c->reader_since_ns > base)
+		base = c->reader_since_ns;
+	return after(base, c->mode->idle_ns);
+}
+
+/*
+ * In a drain: the on_conn task that waits for input on its own connection with nothing to do, and a
+ * connection without a handler at work.
+ */
+static int64_t drain_idle_at(const struct conn *c)
+{
+	const struct waiter *w = waiter_first(&c->reader);
+	int64_t base = c->io->drain_began_ns;
+
+	if (!c->io->draining || c->rx.bytes || !conn_send_idle(c))
+		return INT64_MAX;
+	if (w) {
+		if (w->task != c->task || !c->mode->on_conn || !list_empty(&w->task->children))
+			return INT64_MAX;
+		if (c->reader_since_ns > base)
+			base = c->reader_since_ns;
+	} else if (!serve_idle(c)) {
+		return INT64_MAX;
+	}
+	if (c->last_rx_ns > base)
+		base = c->last_rx_ns;
+	return after(base, c->io->cfg.drain_idle_ns);
+}
+
+static void drain_idle_due(struct conn *c)
+{
+	if (list_empty(&c->reader))
+		conn_close(c, 0);
+	else
+		waiter_wake(waiter_first(&c->reader), -ESHUTDOWN);
+}
+
+static bool can_ask_outq(const struct conn *c)
+{
+	return c->io->caps->socket_cmd && (c->family == AF_INET || c->family == AF_INET6);
+}
+
+static int64_t stall_at(const struct conn *c)
+{
+	if (!c->tx_head || c->write == WRITE_BROKEN)
+		return INT64_MAX;
+	return after(c->last_tx_ns, c->mode->send_stall_ns);
+}
+
+static int64_t outq_at(const struct conn *c)
+{
+	if (stall_at(c) == INT64_MAX || !can_ask_outq(c))
+		return INT64_MAX;
+	int64_t base = c->outq_ns > c->last_tx_ns ? c->outq_ns : c->last_tx_ns;
+	return after(base, c->mode->send_stall_ns / 2);
+}
+
+static int64_t close_at(const struct conn *c)
+{
+	int64_t whole = after(c->close_began_ns, c->mode->close_max_ns);
+
+	switch ((enum close_phase)c->phase) {
+	case CLOSE_FLUSH:
+		return earlier(after(c->last_tx_ns, c->mode->close_timeout_ns), whole);
+	case CLOSE_LINGER:
+		return earlier(after(c->last_rx_ns, LINGER_NS), whole);
+	case CLOSE_OWED:
+		return whole;
+	default:
+		return INT64_MAX;
+	}
+}
+
+static int64_t next_at(const struct conn *c)
+{
+	int64_t at = c->retry_send ? c->io->loop->now_ns + RETRY_NS : INT64_MAX;
+
+	if (c->life == LIFE_CLOSING)
+		return earlier(at, close_at(c));
+	at = earlier(at, earlier(idle_at(c), drain_idle_at(c)));
+	return earlier(at, earlier(stall_at(c), outq_at(c)));
+}
+
+void conn_timer_update(struct conn *c)
+{
+	int64_t at = next_at(c);
+
+	/* an earlier alarm stays: it looks again when it fires */
+	if (at != INT64_MAX && (!timer_armed(&c->timer) || c->timer.deadline_ns > at))
+		timer_arm(&c->io->loop->wheel, &c->timer, at);
+}
+
+static void close_due(struct conn *c)
+{
+	if (c->phase == CLOSE_LINGER) {
+		c->phase = CLOSE_QUIESCE;
+		conn_mark(c);
+		return;
+	}
+	c->io->stats.close_timeouts++;
+	if (c->phase == CLOSE_FLUSH && !c->close_err)
+		c->close_err = -ETIMEDOUT;
+	conn_abort(c, -ETIMEDOUT);
+}
+
+static void idle_due(struct conn *c)
+{
+	c->io->stats.idle_timeouts++;
+	if (!list_empty(&c->reader))
+		waiter_wake(waiter_first(&c->reader), -ETIME);
+	else
+		conn_close(c, -ETIME);
+}
+
+void conn_timer_fire(struct timer *t)
+{
+	struct conn *c = container_of(t, struct conn, timer);
+	int64_t now = c->io->loop->now_ns;
+
+	if (c->life == LIFE_CLOSED)
+		return;
+	if (c->retry_send) {
+		c->retry_send = false;
+		conn_mark(c);
+	}
+	if (c->life == LIFE_CLOSING) {
+		if (now >= close_at(c))
+			close_due(c);
+	} else if (now >= stall_at(c)) {
+		c->io->stats.send_stalls++;
+		conn_abort(c, -ETIMEDOUT);
+	} else if (now >= drain_idle_at(c)) {
+		drain_idle_due(c);
+	} else if (now >= idle_at(c)) {
+		idle_due(c);
+	} else if (now >= outq_at(c) && !conn_ctl_busy(c)) {
+		c->outq_ns = now;
+		conn_ctl(c, CTL_OUTQ);
+	}
+	if (c->life != LIFE_CLOSED)
+		conn_timer_update(c);
+}
+
+/* The peer's unsent queue shrank: it reads, however slowly. */
+void conn_timer_outq(struct conn *c, int outq)
+{
+	if (outq < 0)
+		return;
+	if ((uint32_t)outq < c->outq)
+		c->last_tx_ns = c->io->loop->now_ns;
+	c->outq = (uint32_t)outq;
+}

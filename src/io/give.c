@@ -1,0 +1,162 @@
+/*
+ * Handing a connection to another worker. The descriptor travels by MSG_RING into a slot the
+ * receiving ring chooses; its completion over there carries the address of a message that says how
+ * the connection is to be served, with the input that was already received.
+ */
+#include "io/connect.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include <errno.h>
+#include <string.h>
+
+/* user_data of a completion that is not an op: ops are aligned, so the low bits are free. */
+#define GIVE_TAG 1u
+
+struct give {
+	struct op_io io; /* on the sending ring */
+	struct conn *conn;
+	struct conn_mode mode;
+	void *user;
+	unsigned char peer[28];
+	socklen_t peer_bytes;
+	int family;
+	size_t bytes; /* input that travels along */
+	uint8_t data[];
+};
+
+static void sent(struct op_io *op, const struct op_event *ev)
+{
+	struct give *g = container_of(op, struct give, io);
+	struct conn *c = g->conn;
+
+	op_reset(&op->op);
+	if (ev->res < 0) { /* it did not arrive: the message is ours, the connection has no owner */
+		log_line(RLN_LOG_ERROR, "rln_give: the other worker refused: %s; connection closed",
+			 rln_strerror(ev->res));
+		c->giving = false;
+		c->give = NULL;
+		conn_close(c, ev->res);
+		sys_free(g);
+		return;
+	}
+	/* g is the receiver's from here on; it may be gone already */
+	c->give = NULL;
+	c->opened = false; /* its last news is told over there */
+	c->io->stats.conns_open--;
+	c->io->stats.given++;
+	conn_recv_drop(c);
+	conn_set_life(c, LIFE_CLOSING);
+	c->phase = CLOSE_DIRECT;
+	timer_cancel(&c->io->loop->wheel, &c->timer);
+	conn_ctl(c, CTL_CLOSE);
+}
+
+void give_step(struct conn *c)
+{
+	struct give *g = c->give;
+
+	if (!g || op_busy(&g->io.op) || c->arm != ARM_IDLE || conn_ctl_busy(c) ||
+	    c->cancel.op.state != OP_IDLE)
+		return;
+	size_t n = c->rx.bytes;
+	struct give *full = sys_zalloc(sizeof *full + n);
+	if (!full) {
+		c->giving = false;
+		c->give = NULL;
+		sys_free(g);
+		conn_close(c, -ENOMEM);
+		return;
+	}
+	int ring_fd = g->io.a.fd;
+	*full = *g;
+	sys_free(g);
+	full->bytes = n;
+	c->io->queued_bytes -= n;
+	chunks_read(&c->rx, full->data, n);
+	if (c->read == READ_EOF || c->read == READ_ERROR)
+		full->family = c->family; /* the receiver's first receive finds the same end */
+	op_io_init(&full->io, OP_MSG_RING_FD, sent);
+	full->io.a = (struct op_args){ .fd = ring_fd,
+				       .off = c->slot,
+				       .slot = OP_SLOT_AUTO,
+				       .user_data = (uint64_t)(uintptr_t)full | GIVE_TAG };
+	c->give = full;
+	op_submit(&c->io->loop->ops, &full->io.op);
+}
+
+void give_arrived(void *ctx, const struct io_uring_cqe *cqe)
+{
+	struct io *io = ctx;
+	struct give *g = (struct give *)(uintptr_t)(cqe->user_data & ~(uint64_t)GIVE_TAG);
+
+	if (!(cqe->user_data & GIVE_TAG) || cqe->res < 0)
+		return;
+	struct conn *c = conn_at(io, (unsigned)cqe->res);
+	struct conn_mode *m = sys_alloc(sizeof *m);
+	struct chunk *k = g->bytes ? chunk_heap(io, g->bytes) : NULL;
+	if (!c || !m || (g->bytes && !k) || c->life != LIFE_CLOSED) {
+		log_line(RLN_LOG_ERROR, "rln_give: out of memory; connection closed");
+		files_remove(&io->files, (unsigned)cqe->res);
+		sys_free(m);
+		if (k)
+			chunk_unref(k);
+		sys_free(g);
+		return;
+	}
+	*m = g->mode;
+	conn_open(c, m, g->family);
+	c->own_mode = true;
+	c->user = g->user;
+	memcpy(c->peer.raw, g->peer, g->peer_bytes);
+	c->peer_bytes = g->peer_bytes;
+	if (k) {
+		memcpy(k->data, g->data, g->bytes);
+		k->end = (uint32_t)g->bytes;
+		chunks_push(&c->rx, k);
+		io->queued_bytes += g->bytes;
+	}
+	sys_free(g);
+	io->stats.taken++;
+	conn_serve(c);
+}
+
+int rln_give(rln_conn h, unsigned worker, void (*on_conn)(rln_conn c, void *arg), void *arg)
+{
+	struct conn *c;
+	int ring_fd, e = conn_lookup(h, &c, "rln_give");
+
+	if (e)
+		return e;
+	struct io *io = c->io;
+	if (!on_conn || (ring_fd = io->ring_of(io->ring_of_ctx, worker)) < 0)
+		return -EINVAL;
+	if (!io->caps->msg_ring_fd)
+		return -EOPNOTSUPP;
+	if (!conn_send_idle(c) || c->zc_owed || !list_empty(&c->reader) || c->write != WRITE_OPEN)
+		return -EBUSY;
+	if (worker == io->cfg.worker)
+		return -EINVAL;
+	struct give *g = sys_zalloc(sizeof *g);
+	if (!g)
+		return -ENOMEM;
+	op_io_init(&g->io, OP_MSG_RING_FD, sent);
+	g->io.a.fd = ring_fd;
+	g->conn = c;
+	g->mode = *c->mode;
+	g->mode.cb = NULL;
+	g->mode.on_request = NULL;
+	g->mode.on_conn = on_conn;
+	g->mode.arg = arg;
+	g->user = c->user;
+	g->family = c->family;
+	memcpy(g->peer, c->peer.raw, c->peer_bytes);
+	g->peer_bytes = c->peer_bytes;
+	c->give = g;
+	c->giving = true;
+	c->task = NULL;
+	conn_lent_release(c);
+	conn_mark(c);
+	return 0;
+}

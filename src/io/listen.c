@@ -1,0 +1,322 @@
+/*
+ * Accepting: see listen.h. Nothing here serves a connection; conn_serve() does.
+ */
+#include "io/listen.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include <errno.h>
+#include <string.h>
+
+#define BACKOFF_NS 20000000 /* after EMFILE, ENFILE, ENOBUFS, ENOMEM */
+
+/* ---- clients */
+static void set_peer(struct conn *c, const void *peer, socklen_t bytes)
+{
+	c->peer_bytes = bytes <= sizeof c->peer ? bytes : 0;
+	memcpy(c->peer.raw, peer, c->peer_bytes);
+}
+
+void listen_accepted(struct listener *l, unsigned slot, const void *peer, socklen_t peer_bytes)
+{
+	struct io *io = l->io;
+	struct conn *c = conn_at(io, slot);
+
+	io->stats.accepts++;
+	l->drain_passes = 2;
+	if (!c) {
+		io->stats.accept_errors++;
+		files_remove(&io->files, slot);
+		return;
+	}
+	if (c->life != LIFE_CLOSED) {
+		/* the slot's close is done in the kernel, its CQE is still on the way */
+		RLN_ASSERT(c->phase == CLOSE_DIRECT && !c->reopen); /* INV-10 */
+		c->reopen = l;
+		if (peer) /* on_close has run: the field is free */
+			set_peer(c, peer, peer_bytes);
+		return;
+	}
+	conn_open(c, &l->mode, l->family);
+	c->listener = l;
+	l->conns++;
+	if (peer)
+		set_peer(c, peer, peer_bytes);
+	if (peer || l->family == AF_UNIX) {
+		conn_serve(c);
+		return;
+	}
+	c->peer_bytes = l->family == AF_INET ? sizeof c->peer.in : sizeof c->peer.in6;
+	conn_ctl(c, CTL_PEER);
+}
+
+void listen_peer_known(struct conn *c, int res)
+{
+	if (res < 0)
+		c->peer_bytes = 0; /* reset before it was asked: the first receive tells */
+	if (c->life == LIFE_OPENING)
+		conn_serve(c);
+}
+
+void listen_conn_gone(struct listener *l)
+{
+	RLN_ASSERT(l->conns > 0);
+	l->conns--;
+	listen_room_changed(l->io);
+}
+
+void listen_room_changed(struct io *io)
+{
+	list_for_each (n, &io->listeners)
+		listen_step(container_of(n, struct listener, node));
+}
+
+/* ---- room */
+
+/* Slots no armed single accept has been promised. */
+static unsigned free_slots(const struct io *io)
+{
+	unsigned used = io->auto_open;
+
+	list_for_each (n, &io->listeners)
+		used += container_of(n, const struct listener, node)->singles_live;
+	return io->cfg.auto_slots > used ? io->cfg.auto_slots - used : 0;
+}
+
+static unsigned backlogs(const struct io *io)
+{
+	unsigned sum = 0;
+
+	list_for_each (n, &io->listeners)
+		sum += container_of(n, const struct listener, node)->backlog;
+	return sum;
+}
+
+static bool ample(const struct listener *l)
+{
+	return !l->shared && l->io->caps->multishot_accept && l->io->caps->socket_cmd &&
+	       list_empty(&l->io->starving) && l->max_conns >= l->conns + 2 * l->backlog &&
+	       free_slots(l->io) >= 2 * backlogs(l->io);
+}
+
+static unsigned room(const struct listener *l)
+{
+	unsigned promised = l->conns + l->singles_live, slots = free_slots(l->io);
+	unsigned own = l->max_conns > promised ? l->max_conns - promised : 0;
+
+	if (!list_empty(&l->io->starving))
+		return 0;
+	return own < slots ? own : slots;
+}
+
+/* ---- accept ops */
+static void back_off(struct listener *l)
+{
+	l->backing_off = true;
+	timer_arm(&l->io->loop->wheel, &l->backoff, l->io->loop->now_ns + BACKOFF_NS);
+}
+
+static void backoff_over(struct timer *t)
+{
+	struct listener *l = container_of(t, struct listener, backoff);
+	l->backing_off = false;
+	listen_step(l);
+}
+
+static void accept_error(struct listener *l, int err)
+{
+	struct io *io = l->io;
+
+	if (err == -ECANCELED)
+		return;
+	io->stats.accept_errors++;
+	switch (err) {
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOBUFS:
+	case -ENOMEM:
+		LOG_ONCE(RLN_LOG_WARN, "accept: %s; trying again every 20 ms", rln_strerror(err));
+		back_off(l);
+		break;
+	case -EBADF:
+	case -EINVAL:
+	case -ENOTSOCK:
+	case -EOPNOTSUPP:
+		log_line(RLN_LOG_ERROR, "accept: %s; this listener is lost", rln_strerror(err));
+		back_off(l);
+		break;
+	default:
+		break; /* of one client, gone before it was taken: ECONNABORTED, EPROTO, EPERM */
+	}
+}
+
+static void accepted_or_error(struct listener *l, int res, const struct listen_single *s)
+{
+	if (res < 0) {
+		accept_error(l, res);
+		return;
+	}
+	if (s && s->io.a.addr)
+		listen_accepted(l, (unsigned)res, &s->peer, s->peer_bytes);
+	else
+		listen_accepted(l, (unsigned)res, NULL, 0);
+}
+
+static void step_or_finish(struct listener *l);
+
+static void multi_done(struct op_io *io, const struct op_event *ev)
+{
+	struct listener *l = io->ctx;
+
+	if (ev->last)
+		op_reset(&io->op);
+	accepted_or_error(l, ev->res, NULL);
+	if (ev->last || !ample(l))
+		step_or_finish(l);
+}
+
+static void single_done(struct op_io *io, const struct op_event *ev)
+{
+	struct listen_single *s = container_of(io, struct listen_single, io);
+	struct listener *l = s->listener;
+
+	op_reset(&io->op);
+	l->singles_live--;
+	accepted_or_error(l, ev->res, s);
+	step_or_finish(l);
+}
+
+static void cancel_done(struct op_cancel *c)
+{
+	struct listen_single *s = container_of(c, struct listen_single, cancel);
+	step_or_finish(s->listener);
+}
+
+static void multi_cancel_done(struct op_cancel *c)
+{
+	step_or_finish(container_of(c, struct listener, multi_cancel));
+}
+
+static void arm_multi(struct listener *l)
+{
+	l->multi.a = (struct op_args){ .fd = l->fd, .slot = OP_SLOT_AUTO };
+	op_submit(&l->io->loop->ops, &l->multi.op);
+}
+
+static void arm_single(struct listener *l, struct listen_single *s)
+{
+	s->io.a = (struct op_args){ .fd = l->fd, .slot = OP_SLOT_AUTO };
+	if (!l->io->caps->socket_cmd && l->family != AF_UNIX) {
+		s->peer_bytes = sizeof s->peer;
+		s->io.a.addr = &s->peer;
+		s->io.a.buf = &s->peer_bytes;
+	}
+	l->singles_live++;
+	op_submit(&l->io->loop->ops, &s->io.op);
+}
+
+static void arm_singles(struct listener *l)
+{
+	unsigned want = room(l);
+
+	for (unsigned i = 0; i < LISTEN_SINGLES && want; i++) {
+		if (l->single[i].io.op.state != OP_IDLE)
+			continue;
+		arm_single(l, &l->single[i]);
+		want--;
+	}
+	if (!l->singles_live && !l->paused)
+		l->io->stats.accept_paused++;
+	l->paused = !l->singles_live;
+}
+
+void listen_step(struct listener *l)
+{
+	struct ops *ops = &l->io->loop->ops;
+
+	if (l->closing || l->backing_off)
+		return;
+	if (op_busy(&l->multi.op)) {
+		if (!ample(l) && !op_busy(&l->multi_cancel.op))
+			op_cancel_with(ops, &l->multi.op, &l->multi_cancel);
+		return;
+	}
+	if (ample(l) && !l->singles_live) {
+		l->paused = false;
+		arm_multi(l);
+	} else if (!ample(l)) {
+		arm_singles(l);
+	} else { /* ample again: the singles give way to one multishot */
+		for (unsigned i = 0; i < LISTEN_SINGLES; i++)
+			if (op_busy(&l->single[i].io.op) && !op_busy(&l->single[i].cancel.op))
+				op_cancel_with(ops, &l->single[i].io.op, &l->single[i].cancel);
+	}
+}
+
+/* ---- life */
+void listen_open(struct listener *l, struct io *io, int fd, int family, bool shared,
+		 unsigned backlog, unsigned max_conns, const struct conn_mode *mode)
+{
+	memset(l, 0, sizeof *l);
+	l->io = io;
+	l->mode = *mode;
+	l->fd = fd;
+	l->family = family;
+	l->shared = shared;
+	l->backlog = backlog;
+	l->max_conns = max_conns < io->cfg.auto_slots ? max_conns : io->cfg.auto_slots;
+	timer_init(&l->backoff, backoff_over);
+	op_io_init(&l->multi, OP_ACCEPT_MULTI, multi_done);
+	l->multi.ctx = l;
+	op_cancel_init(&l->multi_cancel, multi_cancel_done);
+	for (unsigned i = 0; i < LISTEN_SINGLES; i++) {
+		struct listen_single *s = &l->single[i];
+		s->listener = l;
+		op_io_init(&s->io, OP_ACCEPT, single_done);
+		op_cancel_init(&s->cancel, cancel_done);
+	}
+	list_push_back(&io->listeners, &l->node);
+	listen_step(l);
+}
+
+/* The socket is closed only when no accept holds it: otherwise the port stays busy for a while. */
+static void step_or_finish(struct listener *l)
+{
+	bool busy = op_busy(&l->multi.op) || op_busy(&l->multi_cancel.op) || l->singles_live;
+
+	if (!l->closing) {
+		listen_step(l);
+		return;
+	}
+	for (unsigned i = 0; i < LISTEN_SINGLES && !busy; i++)
+		busy = op_busy(&l->single[i].cancel.op);
+	if (busy || l->ops_done)
+		return;
+	l->ops_done = true;
+	list_remove(&l->node);
+	timer_cancel(&l->io->loop->wheel, &l->backoff);
+	sys_close(l->fd);
+	l->fd = -1;
+}
+
+void listen_close(struct listener *l)
+{
+	struct ops *ops = &l->io->loop->ops;
+
+	if (l->closing)
+		return;
+	l->closing = true;
+	if (op_busy(&l->multi.op) && !op_busy(&l->multi_cancel.op))
+		op_cancel_with(ops, &l->multi.op, &l->multi_cancel);
+	for (unsigned i = 0; i < LISTEN_SINGLES; i++)
+		if (op_busy(&l->single[i].io.op) && !op_busy(&l->single[i].cancel.op))
+			op_cancel_with(ops, &l->single[i].io.op, &l->single[i].cancel);
+	step_or_finish(l);
+}
+
+void listen_drain_step(struct listener *l)
+{
+	if (!l->closing && l->drain_passes-- <= 1)
+		listen_close(l);
+}

@@ -1,0 +1,182 @@
+/*
+ * What other threads may ask of a worker: run a function from its loop, start a task there. Also
+ * the timers of callbacks.
+ */
+#include "rt/runtime.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "ringline/task.h"
+#include "ringline/time.h"
+#include <errno.h>
+#include <string.h>
+
+/* Messages under way to all workers of a runtime. Beyond it the poster is told to slow down. */
+#define POSTS_MAX 65536
+
+static int find_worker(rln_runtime *rt, unsigned index, struct worker **out)
+{
+	if (!rt) {
+		struct worker *w = worker_current();
+		if (!w)
+			return -EPERM;
+		rt = w->shared->rt;
+	}
+	if (index >= rt->shared.count)
+		return -EINVAL;
+	*out = &rt->workers[index];
+	return 0;
+}
+
+/* A message refused when the worker is gone stays the caller's to free. */
+static int send_message(struct worker *w, struct inbox_msg *m)
+{
+	struct worker_shared *s = w->shared;
+	int e = -EAGAIN;
+
+	if (atomic_fetch_add_explicit(&s->posts, 1, memory_order_relaxed) < POSTS_MAX)
+		e = inbox_push(&w->loop.inbox, m);
+	if (e) {
+		atomic_fetch_sub_explicit(&s->posts, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&s->posts_refused, 1, memory_order_relaxed);
+	}
+	return e;
+}
+
+static void message_done(void)
+{
+	atomic_fetch_sub_explicit(&worker_current()->shared->posts, 1, memory_order_relaxed);
+}
+
+/* ---- rln_post */
+struct post {
+	struct inbox_msg msg;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void run_post(struct inbox_msg *m)
+{
+	struct post p = *container_of(m, struct post, msg);
+
+	sys_free(container_of(m, struct post, msg));
+	message_done();
+	p.fn(p.arg);
+}
+
+int rln_post(rln_runtime *rt, unsigned worker, void (*fn)(void *arg), void *arg)
+{
+	struct worker *w;
+	int e = find_worker(rt, worker, &w);
+
+	if (e || !fn)
+		return e ? e : -EINVAL;
+	struct post *p = sys_alloc(sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	*p = (struct post){ .msg.run = run_post, .fn = fn, .arg = arg };
+	e = send_message(w, &p->msg);
+	if (e)
+		sys_free(p);
+	return e;
+}
+
+/* ---- rln_go_on */
+struct go {
+	struct inbox_msg msg;
+	int (*fn)(void *arg);
+	void *arg;
+	rln_task_opts opts; /* copy points behind this struct */
+	const char *file;
+	int line;
+	char name[32];
+};
+
+static void run_go(struct inbox_msg *m)
+{
+	struct go *g = container_of(m, struct go, msg);
+
+	message_done();
+	int e = rln_go_at(g->fn, g->arg, &g->opts, sizeof g->opts, g->file, g->line);
+	if (e)
+		log_line(RLN_LOG_ERROR, "the task rln_go_on asked for (%s:%d) could not start: %s",
+			 g->file, g->line, rln_strerror(e));
+	sys_free(g);
+}
+
+int rln_go_on_at(rln_runtime *rt, unsigned worker, int (*fn)(void *arg), void *arg,
+		 const rln_task_opts *o, size_t opts_size, const char *file, int line)
+{
+	struct worker *w;
+	rln_task_opts opts = { 0 };
+	int e = find_worker(rt, worker, &w);
+
+	if (!e && o)
+		e = config_copy(&opts, sizeof opts, o, opts_size);
+	if (e || !fn || opts.copy_size > 1 << 20)
+		return e ? e : -EINVAL;
+	struct go *g = sys_zalloc(sizeof *g + opts.copy_size);
+	if (!g)
+		return -ENOMEM;
+	*g = (struct go){ .msg.run = run_go, .fn = fn, .arg = arg, .opts = opts };
+	g->file = file;
+	g->line = line;
+	if (opts.copy_size) {
+		memcpy(g + 1, opts.copy, opts.copy_size);
+		g->opts.copy = g + 1;
+	}
+	e = send_message(w, &g->msg);
+	if (e)
+		sys_free(g);
+	return e;
+}
+
+/* ---- timers of callbacks */
+struct user_timer {
+	struct timer timer;
+	struct worker *worker; /* while it runs; NULL: stopped, also when all-zero */
+	void (*fn)(rln_timer *t, void *ud);
+	void *ud;
+};
+_Static_assert(sizeof(struct user_timer) <= sizeof(rln_timer), "rln_timer is too small");
+
+static void user_timer_fire(struct timer *t)
+{
+	struct user_timer *u = container_of(t, struct user_timer, timer);
+
+	u->worker = NULL;
+	u->fn((rln_timer *)u, u->ud);
+}
+
+void rln_timer_start(rln_timer *t, rln_ns dur, void (*fn)(rln_timer *t, void *ud), void *ud)
+{
+	struct user_timer *u = (struct user_timer *)t;
+	struct worker *w = worker_current();
+
+	RLN_ASSERTF(w && fn, "%s",
+		    w ? "rln_timer_start without a function"
+		      : "rln_timer_start from a thread that is not a worker");
+	RLN_ASSERTF(!u->worker || u->worker == w, "the timer runs on worker %u", u->worker->index);
+	int64_t now = w->loop.now_ns;
+	if (!u->worker)
+		timer_init(&u->timer, user_timer_fire);
+	u->worker = w;
+	u->fn = fn;
+	u->ud = ud;
+	timer_arm(&w->loop.wheel, &u->timer,
+		  dur < 0		  ? now
+		  : dur > INT64_MAX - now ? INT64_MAX
+					  : now + dur);
+}
+
+void rln_timer_stop(rln_timer *t)
+{
+	struct user_timer *u = (struct user_timer *)t;
+
+	if (!u->worker)
+		return;
+	RLN_ASSERTF(u->worker == worker_current(), "the timer runs on worker %u", u->worker->index);
+	timer_cancel(&u->worker->loop.wheel, &u->timer);
+	u->worker = NULL;
+}

@@ -1,0 +1,373 @@
+/*
+ * Start, stop and wait: the threads around worker_turn(). The start is a transaction: every worker
+ * is prepared and has run worker_init before the first listener opens, or all is undone.
+ */
+#include "rt/runtime.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "ringline/task.h"
+#include "rt/cpu.h"
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+/* ---- a worker's thread */
+static void report(rln_runtime *rt, int err, const struct diag *why)
+{
+	pthread_mutex_lock(&rt->lock);
+	rt->ready++;
+	if (err && !rt->start_err) {
+		rt->start_err = err;
+		rt->why = *why;
+	}
+	pthread_cond_broadcast(&rt->changed);
+	pthread_mutex_unlock(&rt->lock);
+}
+
+static bool await_order(rln_runtime *rt)
+{
+	pthread_mutex_lock(&rt->lock);
+	while (rt->order == RT_PREPARING)
+		pthread_cond_wait(&rt->changed, &rt->lock);
+	bool go = rt->order == RT_GO;
+	pthread_mutex_unlock(&rt->lock);
+	return go;
+}
+
+static int main_task(void *arg)
+{
+	rln_runtime *rt = arg;
+
+	rt->main_result = rt->cfg.set.main(rt->cfg.set.arg);
+	rln_shutdown(rt);
+	return rt->main_result;
+}
+
+static int thread_prepare(struct worker *w, bool *started, struct diag *why)
+{
+	const rln_config *c = &w->shared->cfg->set;
+
+	int e = worker_start(w, why);
+	*started = !e;
+	if (e || !c->worker_init)
+		return e;
+	struct ctx *before = worker_enter(w);
+	e = c->worker_init(w->index, c->arg, &w->state);
+	worker_leave(before);
+	return e < 0 ? diag_set(why, e, "worker_init of worker %u failed: %s", w->index,
+				rln_strerror(e))
+		     : 0;
+}
+
+static void thread_serve(struct worker *w)
+{
+	rln_runtime *rt = w->shared->rt;
+	const struct config *c = &rt->cfg;
+
+	for (unsigned i = 0; i < c->set.nlisten; i++) {
+		int *fd = &rt->listen_fd[i * rt->shared.count + w->index];
+		int family = rt->bound[i].sa.sa_family;
+		worker_listen(w, i, *fd, family, c->listener[i].addr.fd >= 0 || family == AF_UNIX);
+		*fd = -1;
+	}
+	if (rt->has_main && w->index == 0) {
+		struct ctx *before = worker_enter(w);
+		const rln_task_opts o = { .name = "main" };
+		int e = rln_go(main_task, rt, &o);
+		worker_leave(before);
+		if (e < 0) {
+			rt->main_result = 2;
+			rln_shutdown(rt);
+		}
+	}
+}
+
+/* Workers leave the process's signals to its other threads; SIGPIPE of a pipe write stays pending.
+ */
+static void block_signals(void)
+{
+	static const int sync[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
+	sigset_t set;
+
+	sigfillset(&set);
+	for (size_t i = 0; i < sizeof sync / sizeof *sync; i++)
+		sigdelset(&set, sync[i]);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void thread_main(void *arg)
+{
+	struct worker *w = arg;
+	rln_runtime *rt = w->shared->rt;
+	struct diag why = { 0 };
+	int cpus[CPU_MAX], e = 0;
+
+	block_signals();
+	if (!rt->cfg.set.no_pin) {
+		unsigned n = cpu_list(cpus, CPU_MAX);
+		if (n && (e = sys_thread_pin(cpus[w->index % n])) < 0)
+			log_line_to(&rt->cfg.log, RLN_LOG_WARN, "worker %u is not pinned: %s",
+				    w->index, rln_strerror(e));
+	}
+	bool started = false, prepared;
+	e = thread_prepare(w, &started, &why);
+	prepared = !e;
+	report(rt, e, &why);
+	if (await_order(rt))
+		thread_serve(w);
+	else
+		w->drain_due = true; /* nothing to wait for */
+	while (started && (e = worker_turn(w, INT64_MAX)) == 0)
+		;
+	if (e < 0)
+		log_line_to(&rt->cfg.log, RLN_LOG_ERROR, "worker %u: the ring is unusable: %s",
+			    w->index, rln_strerror(e));
+	if (prepared && rt->cfg.set.worker_exit) {
+		struct ctx *before = worker_enter(w);
+		rt->cfg.set.worker_exit(w->index, w->state);
+		worker_leave(before);
+	}
+}
+
+/* ---- start */
+static int prepare_workers(rln_runtime *rt, struct diag *why)
+{
+	unsigned n = rt->cfg.set.workers, nl = rt->cfg.set.nlisten;
+
+	rt->workers = sys_alloc_aligned(64, n * sizeof *rt->workers);
+	rt->threads = sys_zalloc(n * sizeof(*rt->threads));
+	rt->bound = sys_zalloc((nl + 1) * sizeof *rt->bound);
+	rt->listen_fd = sys_alloc((nl * n + 1) * sizeof *rt->listen_fd);
+	if (!rt->workers || !rt->threads || !rt->bound || !rt->listen_fd)
+		return diag_set(why, -ENOMEM, "no memory for %u workers", n);
+	for (unsigned i = 0; i < nl * n; i++)
+		rt->listen_fd[i] = -1;
+	rt->shared.workers = rt->workers;
+	for (unsigned i = 0; i < n; i++) {
+		int e = worker_open(&rt->workers[i], &rt->shared, i, NULL, why);
+		if (e)
+			return e;
+		rt->shared.count = i + 1;
+		rt->workers[i].listeners = sys_zalloc((nl + 1) * sizeof(struct listener));
+		if (!rt->workers[i].listeners)
+			return diag_set(why, -ENOMEM, "no memory for the listeners");
+	}
+	return 0;
+}
+
+static int open_listener(rln_runtime *rt, unsigned i, struct diag *why)
+{
+	const struct config_listener *l = &rt->cfg.listener[i];
+	unsigned n = rt->shared.count;
+	int *fd = &rt->listen_fd[i * n];
+	struct listen_socket_opts o = { .backlog = l->set.backlog,
+					.sndbuf = l->set.sndbuf,
+					.rcvbuf = l->set.rcvbuf,
+					.no_nodelay = l->set.no_nodelay,
+					.keepalive_idle_ns = l->set.keepalive_idle };
+	bool one = l->addr.fd >= 0 || l->addr.sa.sa_family == AF_UNIX;
+	struct addr at = l->addr, other;
+	int e = one ? 0 : listen_probe(&at, why);
+
+	for (unsigned w = 0; w < n && !e; w++) {
+		if (one && w > 0) {
+			fd[w] = sys_dup(fd[0]);
+			e = fd[w] < 0 ? diag_set(why, fd[w], "dup: %s", rln_strerror(fd[w])) : 0;
+			continue;
+		}
+		e = listen_socket_open(&at, &o, n > 1, w ? &other : &rt->bound[i], &fd[w], why);
+		if (!e && w == 0 && !one) { /* port 0 was resolved: the others join it */
+			at = rt->bound[i];
+			at.fd = -1;
+			at.every = l->addr.every && at.sa.sa_family == AF_INET6;
+		}
+	}
+	return e;
+}
+
+static int start_threads(rln_runtime *rt, struct diag *why)
+{
+	unsigned started = 0, n = rt->shared.count;
+	char name[16];
+	int e = 0;
+
+	for (; started < n && !e; started++) {
+		memcpy(name, "rln-", 5);
+		name[4] = (char)('0' + started / 100 % 10);
+		name[5] = (char)('0' + started / 10 % 10);
+		name[6] = (char)('0' + started % 10);
+		name[7] = 0;
+		e = sys_thread_start(&rt->threads[started], name, thread_main,
+				     &rt->workers[started]);
+		if (e) {
+			diag_set(why, e,
+				 "cannot start the thread of worker %u: %s; raise the process "
+				 "limit (ulimit -u) or lower config.workers",
+				 started, rln_strerror(e));
+			break;
+		}
+	}
+	pthread_mutex_lock(&rt->lock);
+	while (rt->ready < started)
+		pthread_cond_wait(&rt->changed, &rt->lock);
+	if (!e && rt->start_err) {
+		e = rt->start_err;
+		if (why)
+			*why = rt->why;
+	}
+	pthread_mutex_unlock(&rt->lock);
+	return e;
+}
+
+static void give_order(rln_runtime *rt, bool go)
+{
+	pthread_mutex_lock(&rt->lock);
+	rt->order = go ? RT_GO : RT_ABORT;
+	pthread_cond_broadcast(&rt->changed);
+	pthread_mutex_unlock(&rt->lock);
+}
+
+static void remove_unix_paths(rln_runtime *rt)
+{
+	for (unsigned i = 0; i < rt->cfg.set.nlisten && rt->bound; i++) {
+		const struct addr *a = &rt->cfg.listener[i].addr;
+		if (a->fd < 0 && a->sa.sa_family == AF_UNIX && a->un.sun_path[0] &&
+		    rt->bound[i].bytes)
+			sys_unlink_socket(a->un.sun_path);
+	}
+}
+
+static void free_runtime(rln_runtime *rt)
+{
+	unsigned nl = rt->cfg.set.nlisten;
+
+	for (unsigned i = 0; rt->listen_fd && i < nl * rt->cfg.set.workers; i++)
+		if (rt->listen_fd[i] >= 0)
+			sys_close(rt->listen_fd[i]);
+	remove_unix_paths(rt);
+	for (unsigned i = 0; i < rt->shared.count; i++)
+		worker_close(&rt->workers[i]);
+	sys_free(rt->workers);
+	sys_free(rt->threads);
+	sys_free(rt->bound);
+	sys_free(rt->listen_fd);
+	pthread_mutex_destroy(&rt->lock);
+	pthread_cond_destroy(&rt->changed);
+	config_fini(&rt->cfg);
+	sys_free(rt);
+}
+
+void runtime_join(rln_runtime *rt)
+{
+	for (unsigned i = 0; i < rt->shared.count; i++) {
+		if (rt->threads[i])
+			sys_thread_join(rt->threads[i]);
+		rt->threads[i] = NULL;
+	}
+}
+
+int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size, rln_runtime **out,
+		  struct diag *why)
+{
+	rln_runtime *rt = sys_zalloc(sizeof *rt);
+	int e;
+
+	if (!rt)
+		return diag_set(why, -ENOMEM, "no memory");
+	e = config_resolve(user, cfg_size, opts_size, &rt->cfg, why);
+	if (e) {
+		sys_free(rt);
+		return e;
+	}
+	pthread_mutex_init(&rt->lock, NULL);
+	pthread_cond_init(&rt->changed, NULL);
+	rt->shared.rt = rt;
+	rt->shared.cfg = &rt->cfg;
+	rt->shared.caps = caps_get();
+	rt->has_main = rt->cfg.set.main != NULL;
+	if (!rt->shared.caps->ok) {
+		e = rt->shared.caps->why.err;
+		if (why)
+			*why = rt->shared.caps->why;
+	}
+	if (!e)
+		e = prepare_workers(rt, why);
+	if (e) {
+		free_runtime(rt);
+		return e;
+	}
+	e = start_threads(rt, why);
+	for (unsigned i = 0; i < rt->cfg.set.nlisten && !e; i++)
+		e = open_listener(rt, i, why);
+	if (e)
+		atomic_store(&rt->shared.shutdown, true);
+	give_order(rt, !e);
+	if (e) {
+		runtime_join(rt);
+		free_runtime(rt);
+		return e;
+	}
+	*out = rt;
+	return 0;
+}
+
+int rln_start_sized(const rln_config *cfg, size_t cfg_size, size_t opts_size, rln_runtime **out)
+{
+	struct diag why = { 0 };
+
+	if (!cfg || !out)
+		return -EINVAL;
+	int e = runtime_start(cfg, cfg_size, opts_size, out, &why);
+	if (e) {
+		struct log_sink sink = { .fn = NULL };
+		if (cfg_size >= sizeof *cfg)
+			sink = (struct log_sink){ cfg->log, cfg->arg };
+		log_line_to(&sink, RLN_LOG_ERROR, "%s", why.line);
+	}
+	return e;
+}
+
+/* ---- stop */
+void rln_shutdown(rln_runtime *rt)
+{
+	if (!rt) {
+		struct worker *w = worker_current();
+		if (!w)
+			return;
+		rt = w->shared->rt;
+	}
+	atomic_store_explicit(&rt->shared.shutdown, true, memory_order_release);
+	for (unsigned i = 0; i < rt->shared.count; i++)
+		inbox_wake(&rt->workers[i].loop.inbox);
+}
+
+int rln_wait(rln_runtime *rt)
+{
+	bool cut = false;
+
+	if (!rt)
+		return -EINVAL;
+	if (worker_current())
+		return -EDEADLK;
+	runtime_join(rt);
+	for (unsigned i = 0; i < rt->shared.count; i++)
+		cut |= rt->workers[i].cut_short;
+	free_runtime(rt);
+	return cut;
+}
+
+int rln_listen_addr(rln_runtime *rt, unsigned listener, struct sockaddr_storage *out)
+{
+	if (!rt) {
+		struct worker *w = worker_current();
+		if (!w)
+			return -EINVAL;
+		rt = w->shared->rt;
+	}
+	if (listener >= rt->cfg.set.nlisten || !out)
+		return -EINVAL;
+	*out = rt->bound[listener].storage;
+	return 0;
+}

@@ -1,0 +1,72 @@
+/*
+ * One worker: its loop, scheduler and I/O state, stepped by worker_turn(). The thread around it is
+ * runtime.c's; a simulator steps several of them on one thread.
+ *
+ *   RUNNING --shutdown asked--> DRAINING --nothing left, or drain_timeout--> CANCELLING
+ *           --no task, connection or op left--> STOPPED
+ */
+#ifndef RINGLINE_RT_WORKER_H
+#define RINGLINE_RT_WORKER_H
+
+#include "io/io.h"
+#include "io/listen.h"
+#include "loop/loop.h"
+#include "rt/config.h"
+#include "task/task.h"
+#include <stdatomic.h>
+
+enum worker_state { WORKER_RUNNING, WORKER_DRAINING, WORKER_CANCELLING, WORKER_STOPPED };
+
+/* What the workers of one runtime share. */
+struct worker_shared {
+	const struct config *cfg;
+	const struct caps *caps;
+	struct worker *workers; /* [count] */
+	unsigned count;
+	atomic_bool shutdown; /* asked for */
+	atomic_uint posts;    /* rln_post messages under way */
+	_Atomic(uint64_t) posts_refused;
+	rln_runtime *rt;
+};
+
+struct worker {
+	struct ctx ctx;
+	struct loop loop;
+	struct sched sched;
+	struct io io;
+	struct worker_shared *shared;
+	struct listener *listeners; /* [cfg.set.nlisten], NULL before worker_listen() */
+	unsigned index;
+	void *state;	/* the user's, from worker_init */
+	uint8_t phase;	/* enum worker_state */
+	bool cut_short; /* a task or connection had to be cancelled at drain_timeout */
+	bool inbox_closed, drain_due, kill_due;
+	struct timer drain_timer;
+	int64_t shutdown_ns;
+};
+
+/* Everything but the thread: ring, buffers, tables. Any thread. 0, or -errno with a line. */
+int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
+		const struct ring_kernel *kernel, struct diag *why);
+/* On the thread that will step it. */
+int worker_start(struct worker *w, struct diag *why);
+/* Serve listener i on fd (taken). On the worker's thread, after worker_start(). */
+void worker_listen(struct worker *w, unsigned i, int fd, int family, bool shared_socket);
+/*
+ * One turn, waiting at most until deadline_ns. 0: go on. 1: stopped, nothing is left. A negative
+ * errno: the ring is unusable.
+ */
+int worker_turn(struct worker *w, int64_t deadline_ns);
+/* After worker_turn() returned 1, or instead of worker_start(). */
+void worker_close(struct worker *w);
+/* Put the worker in force on this thread around calls into it; returns what was before. */
+struct ctx *worker_enter(struct worker *w);
+void worker_leave(struct ctx *before);
+
+static inline struct worker *worker_current(void)
+{
+	struct ctx *c = ctx_current();
+	return c ? c->worker : NULL;
+}
+
+#endif
