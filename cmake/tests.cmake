@@ -77,4 +77,7 @@ if(RINGLINE_INSTALL)
 endif()
 ringline_add_test(compile checks bash "${PROJECT_SOURCE_DIR}/tests/compile/checks"
 	"${PROJECT_BINARY_DIR}")
+if(EXISTS "${PROJECT_SOURCE_DIR}/tests/aarch64/run.sh")
+	ringline_add_test(aarch64 switch bash "${PROJECT_SOURCE_DIR}/tests/aarch64/run.sh")
+endif()
 file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/tests.list" CONTENT "${test_list}")
