@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -21,8 +22,8 @@ int64_t sys_now(void); /* CLOCK_MONOTONIC, ns */
 void sys_random(void *buf, size_t n);
 
 /* memory; sizes are checked by the caller. NULL on exhaustion. */
-void *sys_alloc(size_t n);	/* uninitialised */
-void *sys_zalloc(size_t n);	/* zeroed */
+void *sys_alloc(size_t n);  /* uninitialised */
+void *sys_zalloc(size_t n); /* zeroed */
 void *sys_alloc_aligned(size_t align, size_t n);
 void sys_free(void *p);
 /* Anonymous private mapping of n bytes. flags: SYS_MAP_*. NULL on failure, *err = -errno. */
@@ -39,30 +40,39 @@ int sys_bind(int fd, const struct sockaddr *sa, socklen_t n);
 int sys_listen(int fd, int backlog);
 int sys_setsockopt(int fd, int level, int name, const void *v, socklen_t n);
 int sys_getsockopt(int fd, int level, int name, void *v, socklen_t *n);
+int sys_connect(int fd, const struct sockaddr *sa, socklen_t n); /* start-up only: blocks */
 int sys_getsockname(int fd, struct sockaddr_storage *sa, socklen_t *n);
 int sys_getpeername(int fd, struct sockaddr_storage *sa, socklen_t *n);
 int sys_shutdown(int fd, int how);
 
 /* descriptors */
+int sys_set_blocking(int fd); /* clears O_NONBLOCK, which would disable io_uring's own poll */
 int sys_close(int fd);
-int sys_dup(int fd);			/* F_DUPFD_CLOEXEC */
-int sys_fd_type(int fd);		/* st_mode & S_IFMT, or -errno */
-int sys_unlink_socket(const char *path); /* unlinks path only if it is a socket; -ENOENT, -ENOTSOCK */
-int sys_eventfd(void);			/* EFD_CLOEXEC */
-int sys_eventfd_signal(int fd);		/* async-signal-safe, preserves errno; -EAGAIN never happens */
+int sys_dup(int fd);	 /* F_DUPFD_CLOEXEC */
+int sys_fd_type(int fd); /* st_mode & S_IFMT, or -errno */
+int sys_unlink_socket(
+	const char *path);	/* unlinks path only if it is a socket; -ENOENT, -ENOTSOCK */
+int sys_eventfd(void);		/* EFD_CLOEXEC */
+int sys_eventfd_signal(int fd); /* async-signal-safe, preserves errno; -EAGAIN never happens */
 
 /* process and machine */
-int sys_nofile_raise(uint64_t *soft, uint64_t *hard); /* soft limit to hard; returns what is in force */
-uint64_t sys_memory_allowed(void);	/* bytes: min(physical, cgroup limit) */
-int sys_read_file(const char *path, char *buf, size_t cap); /* small proc/sys files; bytes read, NUL-terminated */
+int sys_nofile_raise(uint64_t *soft,
+		     uint64_t *hard); /* soft limit to hard; returns what is in force */
+uint64_t sys_memory_allowed(void);    /* bytes: min(physical, cgroup limit) */
+int sys_read_file(const char *path, char *buf,
+		  size_t cap); /* small proc/sys files; bytes read, NUL-terminated */
 int sys_thread_id(void);
-void sys_log_write(const char *line);	/* one line to stderr, newline added */
+void sys_log_write(const char *line); /* one line to stderr, newline added */
+
+/* signals; handlers themselves may call only what is named async-signal-safe here */
+int sys_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+int sys_sigaltstack(const stack_t *ss, stack_t *old); /* of the calling thread */
 
 /* threads */
 struct sys_thread;
 int sys_thread_start(struct sys_thread **out, const char *name, void (*fn)(void *), void *arg);
 int sys_thread_join(struct sys_thread *t); /* frees t */
-int sys_thread_pin(int cpu);		/* the calling thread */
+int sys_thread_pin(int cpu);		   /* the calling thread */
 int sys_cpu_allowed(int *cpus, int cap);   /* affinity mask as a list; count */
 
 /* crash reports (sys_signal.c) */
@@ -73,7 +83,7 @@ int sys_cpu_allowed(int *cpus, int cap);   /* affinity mask as a list; count */
 int sys_fault_catch(void (*fn)(const void *addr));
 /* The calling thread's signal stack. 1: it is now p; 0: it has one already, which stays. */
 int sys_altstack_set(void *p, size_t n);
-void sys_altstack_clear(const void *p); /* nothing if the thread's is another one */
+void sys_altstack_clear(const void *p);		/* nothing if the thread's is another one */
 int sys_write(int fd, const void *p, size_t n); /* all of it; for reports */
 
 #endif

@@ -41,6 +41,7 @@ struct ring {
 	struct ring_scratch *scratch; /* [sq_entries], indexed by SQ slot */
 	uint32_t setup_flags;	      /* the rung of the ladder that was taken */
 	bool enabled, fd_registered, wide;
+	int owner_tid; /* the thread whose table of ring fds this one is in */
 	struct ring_stats stats;
 };
 
