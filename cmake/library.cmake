@@ -1,7 +1,7 @@
 # The library, in two halves: everything that only speaks to the system table, and the few files
 # that are Linux. libringline is both; libringline-sim puts the simulated kernel in the place of the
 # second half.
-set(RINGLINE_LINUX_ONLY base/sys_linux.c base/sys_machine.c ring/kernel_uring.c rt/runtime.c)
+set(RINGLINE_LINUX_ONLY "^(base/sys_.*|ring/kernel_uring|rt/runtime|rt/main)\\.c$")
 
 set(layers base ring op loop task io rt)
 list(TRANSFORM layers PREPEND "${PROJECT_SOURCE_DIR}/src/")
@@ -13,7 +13,7 @@ file(GLOB sim_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/sim/*.c")
 set(linux_sources "")
 foreach(file ${core_sources})
 	file(RELATIVE_PATH name "${PROJECT_SOURCE_DIR}/src" "${file}")
-	if(name IN_LIST RINGLINE_LINUX_ONLY)
+	if(name MATCHES "${RINGLINE_LINUX_ONLY}")
 		list(APPEND linux_sources "${file}")
 		list(REMOVE_ITEM core_sources "${file}")
 	elseif(name MATCHES "_(x86_64|aarch64)\\.S$" AND NOT CMAKE_MATCH_1 STREQUAL RINGLINE_PROCESSOR)
