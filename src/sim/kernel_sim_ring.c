@@ -1,0 +1,527 @@
+/*
+ * The fake kernel behind ring/kernel.h: queues in ordinary memory, enter, and the way of a
+ * completion to the program. Completions appear inside enter only; a wait in which nothing is left
+ * to happen now moves the world's clock to what happens next.
+ */
+#include "sim/sim.h"
+#include "base/assert.h"
+#include <errno.h>
+#include <linux/time_types.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SQ_MAX 32768
+#define SETUP_KNOWN                                                                        \
+	(IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED |              \
+	 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | \
+	 IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | RU_SETUP_NO_SQARRAY)
+#define SQE_FLAGS_KNOWN                                                       \
+	(IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC | \
+	 IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS)
+
+struct sim_ring *ring_of(struct io_uring *u)
+{
+	struct world *w = world_current();
+	struct sim_file *f = w ? fd_get(w, u->ring_fd) : NULL;
+
+	RLN_ASSERT(f && f->kind == SIM_RING);
+	return f->ring;
+}
+
+bool ring_cq_full(const struct sim_ring *r)
+{
+	return r->cq_tail - __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE) >= r->cq_entries ||
+	       !list_empty(&r->backlog);
+}
+
+static void hash_in(struct world *w, uint64_t v)
+{
+	for (unsigned i = 0; i < 8; i++)
+		w->hash = (w->hash ^ (v >> i * 8 & 0xff)) * 0x100000001b3u;
+}
+
+static void cq_put(struct sim_ring *r, const struct sim_cqe *c)
+{
+	struct world *w = r->w;
+	struct io_uring_cqe *at = (void *)(r->cqes + (r->cq_tail & r->mask_cq) * r->cqe_bytes);
+
+	at->user_data = c->cqe.user_data;
+	at->res = c->cqe.res;
+	at->flags = c->cqe.flags;
+	__atomic_store_n(&r->cq_tail, r->cq_tail + 1, __ATOMIC_RELEASE);
+	w->stats.cqes++;
+	hash_in(w, (uint64_t)r->id << 32 | (uint32_t)c->cqe.res);
+	hash_in(w, c->seq << 32 | c->cqe.flags);
+	sim_trace(w, "ring %u cqe req %llu res %d flags %x", r->id, (unsigned long long)c->seq,
+		  c->cqe.res, c->cqe.flags);
+}
+
+static void cqe_queue(struct list *l, const struct sim_cqe *c)
+{
+	struct sim_cqe *copy = malloc(sizeof(*copy));
+
+	RLN_ASSERT(copy);
+	*copy = *c;
+	list_push_back(l, &copy->node);
+}
+
+bool ring_post(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t flags, uint64_t seq)
+{
+	struct sim_cqe c = { .seq = seq };
+
+	c.cqe.user_data = user_data;
+	c.cqe.res = res;
+	c.cqe.flags = flags;
+	if (!ring_cq_full(r)) {
+		cq_put(r, &c);
+		return true;
+	}
+	cqe_queue(&r->backlog, &c);
+	r->w->stats.overflows++;
+	r->sq_flags |= IORING_SQ_CQ_OVERFLOW;
+	return false;
+}
+
+void ring_message(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t flags, uint64_t seq)
+{
+	struct sim_cqe c = { .seq = seq };
+
+	c.cqe.user_data = user_data;
+	c.cqe.res = res;
+	c.cqe.flags = flags;
+	cqe_queue(&r->msgs, &c);
+}
+
+static void backlog_flush(struct sim_ring *r)
+{
+	while (!list_empty(&r->backlog)) {
+		struct list *n = r->backlog.next;
+		struct sim_cqe *c = container_of(n, struct sim_cqe, node);
+
+		if (r->cq_tail - __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE) >= r->cq_entries)
+			return;
+		cq_put(r, c);
+		list_remove(n);
+		free(c);
+	}
+	r->sq_flags &= ~IORING_SQ_CQ_OVERFLOW;
+}
+
+static void msgs_flush(struct sim_ring *r)
+{
+	struct list *n;
+
+	while ((n = list_pop_front(&r->msgs))) {
+		struct sim_cqe *c = container_of(n, struct sim_cqe, node);
+
+		ring_post(r, c->cqe.user_data, c->cqe.res, c->cqe.flags, c->seq);
+		free(c);
+	}
+}
+
+/* ---- set-up */
+static unsigned round_up(unsigned n)
+{
+	unsigned p = 1;
+
+	while (p < n)
+		p *= 2;
+	return p;
+}
+
+static int setup_check(struct world *w, unsigned entries, const struct io_uring_params *p)
+{
+	w->stats.calls++;
+	if (w->cfg.fail_call && w->stats.calls == w->cfg.fail_call)
+		return w->cfg.fail_errno ? -w->cfg.fail_errno : -ENOMEM;
+	if (!entries || (entries > SQ_MAX && !(p->flags & IORING_SETUP_CLAMP)))
+		return -EINVAL;
+	if (p->flags & ~SETUP_KNOWN || p->flags & w->cfg.setup_refused)
+		return -EINVAL;
+	if (p->flags & IORING_SETUP_DEFER_TASKRUN && !(p->flags & IORING_SETUP_SINGLE_ISSUER))
+		return -EINVAL;
+	if (p->flags & IORING_SETUP_CQSIZE &&
+	    (!p->cq_entries || round_up(p->cq_entries) < round_up(entries)))
+		return -EINVAL;
+	return 0;
+}
+
+static void ring_alloc(struct sim_ring *r, const struct io_uring_params *p)
+{
+	r->setup = p->flags;
+	r->sq_entries = r->entries_sq = p->sq_entries;
+	r->cq_entries = r->entries_cq = p->cq_entries;
+	r->mask_sq = r->sq_entries - 1;
+	r->mask_cq = r->cq_entries - 1;
+	r->sqe_bytes = sizeof(struct io_uring_sqe);
+	r->cqe_bytes = sizeof(struct io_uring_cqe);
+	r->sqes = aligned_alloc(64, (size_t)r->sq_entries * r->sqe_bytes);
+	r->cqes = aligned_alloc(64, ((size_t)r->cq_entries * r->cqe_bytes + 63) / 64 * 64);
+	if (!(r->setup & RU_SETUP_NO_SQARRAY))
+		r->array = calloc(r->sq_entries, sizeof(*r->array));
+	RLN_ASSERT(r->sqes && r->cqes);
+	memset(r->sqes, 0xdd, (size_t)r->sq_entries * r->sqe_bytes);
+	memset(r->cqes, 0xdd, (size_t)r->cq_entries * r->cqe_bytes);
+	r->disabled = r->setup & IORING_SETUP_R_DISABLED;
+}
+
+static void ring_show(struct sim_ring *r, struct io_uring *u, int fd)
+{
+	memset(u, 0, sizeof(*u));
+	u->sq.khead = &r->head;
+	u->sq.ktail = &r->tail;
+	u->sq.kring_mask = &r->mask_sq;
+	u->sq.kring_entries = &r->entries_sq;
+	u->sq.kflags = &r->sq_flags;
+	u->sq.kdropped = &r->dropped;
+	u->sq.array = r->array;
+	u->sq.sqes = (void *)r->sqes;
+	u->sq.ring_mask = r->mask_sq;
+	u->sq.ring_entries = r->sq_entries;
+	u->cq.khead = &r->cq_head;
+	u->cq.ktail = &r->cq_tail;
+	u->cq.kring_mask = &r->mask_cq;
+	u->cq.kring_entries = &r->entries_cq;
+	u->cq.kflags = &r->cq_flags;
+	u->cq.koverflow = &r->overflow;
+	u->cq.cqes = (void *)r->cqes;
+	u->cq.ring_mask = r->mask_cq;
+	u->cq.ring_entries = r->cq_entries;
+	u->flags = r->setup;
+	u->ring_fd = u->enter_ring_fd = fd;
+}
+
+static int sim_setup(struct io_uring *u, unsigned entries, struct io_uring_params *p)
+{
+	struct world *w = world_current();
+	struct sim_file *f;
+	struct sim_ring *r;
+	int err, fd;
+
+	RLN_ASSERT(w);
+	err = setup_check(w, entries, p);
+	if (err)
+		return err;
+	f = file_new(SIM_RING);
+	fd = fd_install(w, f);
+	if (fd < 0) {
+		free(f);
+		return fd;
+	}
+	p->sq_entries = round_up(entries < SQ_MAX ? entries : SQ_MAX);
+	p->cq_entries =
+		p->flags & IORING_SETUP_CQSIZE ? round_up(p->cq_entries) : p->sq_entries * 2;
+	p->features = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
+		      IORING_FEAT_CUR_PERSONALITY | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG |
+		      IORING_FEAT_NATIVE_WORKERS | IORING_FEAT_RSRC_TAGS | IORING_FEAT_CQE_SKIP |
+		      IORING_FEAT_LINKED_FILE;
+	r = calloc(1, sizeof(*r));
+	RLN_ASSERT(r);
+	r->w = w;
+	r->self = f;
+	f->ring = r;
+	r->id = ++w->ring_ids;
+	list_init(&r->pending);
+	list_init(&r->run);
+	list_init(&r->notifs);
+	list_init(&r->backlog);
+	list_init(&r->msgs);
+	list_push_back(&w->rings, &r->node);
+	ring_alloc(r, p);
+	ring_show(r, u, fd);
+	u->features = p->features;
+	return 0;
+}
+
+/* ---- exit: what is in flight is dropped, unposted */
+static void drop_all(struct list *l)
+{
+	while (!list_empty(l)) {
+		struct sim_req *q = container_of(l->next, struct sim_req, node);
+
+		while (q->next) {
+			struct sim_req *n = q->next;
+
+			q->next = n->next;
+			req_free(n);
+		}
+		req_free(q);
+	}
+}
+
+static void drop_cqes(struct list *l)
+{
+	struct list *n;
+
+	while ((n = list_pop_front(l)))
+		free(container_of(n, struct sim_cqe, node));
+}
+
+void ring_destroy(struct sim_ring *r)
+{
+	socks_detach(r->w, r);
+	drop_all(&r->pending);
+	drop_all(&r->run);
+	drop_all(&r->notifs);
+	drop_cqes(&r->backlog);
+	drop_cqes(&r->msgs);
+	for (unsigned i = 0; i < r->file_count; i++)
+		if (r->files[i])
+			file_put(r->w, r->files[i]);
+	for (unsigned g = 0; g < SIM_GROUPS; g++)
+		if (r->group[g].br)
+			group_unregister(r, r->group[g].bgid);
+	free(r->files);
+	free(r->bufs);
+	free(r->array);
+	free(r->sqes);
+	free(r->cqes);
+	list_remove(&r->node);
+	free(r);
+}
+
+static void sim_exit(struct io_uring *u)
+{
+	struct sim_ring *r = ring_of(u);
+	struct world *w = r->w;
+
+	ring_destroy(r);
+	fd_close(w, u->ring_fd);
+	u->ring_fd = -1;
+}
+
+/* ---- submission */
+static int req_prep(struct sim_req *q)
+{
+	const struct sim_op *op = sim_op(q->sqe.opcode);
+
+	if (!op || q->sqe.flags & ~SQE_FLAGS_KNOWN)
+		return -EINVAL;
+	return op->prep ? op->prep(q) : 0;
+}
+
+/* The next SQE, copied and made unreadable. NULL: the index in the SQ array is bad. */
+static struct sim_req *take_sqe(struct sim_ring *r)
+{
+	unsigned index = r->head & r->mask_sq;
+	struct sim_req *q = NULL;
+
+	if (r->array)
+		index = r->array[index];
+	if (index < r->sq_entries) {
+		struct io_uring_sqe *sqe = (void *)(r->sqes + (size_t)index * r->sqe_bytes);
+
+		q = req_new(r, sqe);
+		memset(sqe, 0xdd, r->sqe_bytes);
+	} else {
+		r->dropped++;
+	}
+	__atomic_store_n(&r->head, r->head + 1, __ATOMIC_RELEASE);
+	return q;
+}
+
+static unsigned submit(struct sim_ring *r, unsigned count)
+{
+	struct world *w = r->w;
+	unsigned ready = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) - r->head, n = 0;
+	struct sim_req *first = NULL, *last = NULL;
+	int err = 0;
+
+	if (ready > r->sq_entries)
+		world_fail(w, "%u SQEs in a queue of %u", ready, r->sq_entries);
+	count = count < ready ? count : ready;
+	while (n < count && (err == 0 || r->setup & IORING_SETUP_SUBMIT_ALL)) {
+		struct sim_req *q;
+
+		if (n && !first && fault(w, FAULT_PARTIAL))
+			break;
+		q = take_sqe(r);
+		n++;
+		if (!q)
+			continue;
+		w->stats.sqes++;
+		if (!first)
+			err = 0;
+		q->res = req_prep(q);
+		err = q->res ? q->res : err;
+		sim_trace(w, "ring %u sqe req %llu opcode %u fd %d prep %d", r->id,
+			  (unsigned long long)q->seq, q->sqe.opcode, q->sqe.fd, q->res);
+		if (first)
+			last->next = q;
+		else
+			first = q;
+		last = q;
+		if (q->sqe.flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK))
+			continue;
+		req_start(first, err);
+		first = NULL;
+	}
+	if (first)
+		req_start(first, err);
+	return n;
+}
+
+/* ---- enter */
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t req_next(struct sim_req *q)
+{
+	struct world *w = q->ring->w;
+	const struct sim_op *op = sim_op(q->sqe.opcode);
+	int64_t t = SIM_NEVER, hold = q->hold > w->now ? q->hold : w->now;
+
+	if (q->cancel_at)
+		t = q->cancel_at;
+	if (q->due && q->due > w->now)
+		return earlier(t, q->due > hold ? q->due : hold);
+	if (!op->ready || op->ready(q))
+		t = earlier(t, hold);
+	return t;
+}
+
+int64_t ring_next(const struct sim_ring *r)
+{
+	int64_t t = list_empty(&r->msgs) ? SIM_NEVER : r->w->now;
+
+	list_for_each (n, &r->pending)
+		t = earlier(t, req_next(container_of(n, struct sim_req, node)));
+	list_for_each (n, &r->run)
+		t = earlier(t, container_of(n, struct sim_req, node)->hold);
+	list_for_each (n, &r->notifs) {
+		struct sim_req *q = container_of(n, struct sim_req, node);
+
+		t = q->zc_segs ? t : earlier(t, q->hold);
+	}
+	return t;
+}
+
+static void progress(struct sim_ring *r)
+{
+	reqs_run(r);
+	reqs_post(r, false);
+	msgs_flush(r);
+	backlog_flush(r);
+}
+
+static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
+{
+	struct world *w = r->w;
+
+	for (;;) {
+		int64_t next;
+
+		progress(r);
+		if (r->cq_tail - __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE) >= want)
+			return 0;
+		if (w->now >= deadline)
+			return -ETIME;
+		if (fault(w, FAULT_EINTR))
+			return -EINTR;
+		next = earlier(ring_next(r), world_next(w));
+		if (next == SIM_NEVER && deadline == SIM_NEVER) {
+			w->stats.deadlocks++;
+			if (w->cfg.on_deadlock)
+				w->cfg.on_deadlock(w, w->cfg.ctx);
+			world_fail(w, "deadlock: ring %u waits and nothing can ever happen", r->id);
+		}
+		world_run_until(w, earlier(next, deadline));
+	}
+}
+
+static int enter_deadline(struct world *w, unsigned flags, const void *arg, size_t bytes,
+			  int64_t *deadline)
+{
+	struct io_uring_getevents_arg a;
+	struct __kernel_timespec ts;
+
+	*deadline = SIM_NEVER;
+	if (!(flags & IORING_ENTER_EXT_ARG))
+		return 0;
+	if (bytes != sizeof(a))
+		return -EINVAL;
+	memcpy(&a, arg, sizeof(a));
+	if (!a.ts)
+		return 0;
+	memcpy(&ts, (const void *)(uintptr_t)a.ts, sizeof(ts));
+	if (ts.tv_sec < 0 || ts.tv_nsec < 0)
+		return -EINVAL;
+	if (ts.tv_sec > INT64_MAX / 4000000000)
+		return 0;
+	*deadline = ts.tv_sec * 1000000000 + ts.tv_nsec;
+	if (!(flags & RU_ENTER_ABS_TIMER))
+		*deadline += w->now;
+	return 0;
+}
+
+static void shake(struct world *w)
+{
+	world_run_until(w, w->now + 1 + (int64_t)world_rand(w, 500));
+	if (fault(w, FAULT_TIME_JUMP) && chance(w, 16))
+		world_run_until(w, w->now + (int64_t)world_rand(w, 10000000000));
+	if (!fault(w, FAULT_RESET) || !chance(w, 4))
+		return;
+	list_for_each (n, &w->socks) {
+		struct sim_sock *s = container_of(n, struct sim_sock, node);
+
+		if (s->state != SOCK_CONNECTED || !chance(w, 4))
+			continue;
+		sock_break(s, chance(w, 4) ? -ETIMEDOUT : -ECONNRESET, true);
+		return;
+	}
+}
+
+static int sim_enter(struct io_uring *u, unsigned to_submit, unsigned min_complete, unsigned flags,
+		     const void *arg, size_t arg_bytes)
+{
+	struct sim_ring *r = ring_of(u);
+	struct world *w = r->w;
+	unsigned n = 0;
+	int64_t deadline;
+	int res;
+
+	w->stats.enters++;
+	if (r->disabled)
+		return -EBADFD;
+	if (flags & IORING_ENTER_REGISTERED_RING && !r->fd_registered)
+		return -EINVAL;
+	shake(w);
+	res = enter_deadline(w, flags, arg, arg_bytes, &deadline);
+	if (res)
+		return res;
+	groups_look(r);
+	if (to_submit) {
+		if (fault(w, FAULT_EBUSY))
+			return chance(w, 2) ? -EBUSY : -EAGAIN;
+		n = submit(r, to_submit);
+		reqs_post(r, false);
+		if (n != to_submit)
+			return (int)n;
+	}
+	if (!(flags & IORING_ENTER_GETEVENTS))
+		return (int)n;
+	if (min_complete > r->cq_entries)
+		min_complete = r->cq_entries;
+	w->stats.waits += min_complete > 0;
+	res = wait_for(r, min_complete, deadline);
+	return n ? (int)n : res;
+}
+
+const struct ring_kernel ring_kernel_sim = {
+	.name = "simulator",
+	.setup = sim_setup,
+	.exit = sim_exit,
+	.enter = sim_enter,
+	.reg = sim_register,
+};
+
+/* The objects above the ring know one default kernel; linked with the simulator it is this one. */
+const struct ring_kernel ring_kernel_uring = {
+	.name = "simulator",
+	.setup = sim_setup,
+	.exit = sim_exit,
+	.enter = sim_enter,
+	.reg = sim_register,
+};

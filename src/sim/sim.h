@@ -1,0 +1,293 @@
+/*
+ * The inside of the simulator: descriptors, sockets, requests, rings. Shared by the files of sim/
+ * only; tests use sim/world.h.
+ *
+ * A request's life: taken from the SQ, prepared (pointers it names are copied or noted), issued
+ * (pending), run (its effect has happened), posted (its CQE is visible), freed. A request of a
+ * chain waits for the one before it; a zero-copy send lives until its notification is posted.
+ */
+#ifndef RINGLINE_SIM_SIM_H
+#define RINGLINE_SIM_SIM_H
+
+#include "base/list.h"
+#include "ring/uapi.h"
+#include "sim/world.h"
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#define SIM_FDS 4096
+#define SIM_IOV 32
+#define SIM_PAGE 4096
+#define SIM_NEVER INT64_MAX
+
+struct sim_req;
+struct sim_ring;
+struct sim_peer;
+
+/* ---- descriptors */
+enum sim_kind { SIM_SOCK, SIM_EVENT, SIM_RING };
+
+struct sim_file {
+	unsigned refs; /* descriptor numbers, direct slots, requests */
+	enum sim_kind kind;
+	union {
+		struct sim_sock *sock;
+		struct sim_ring *ring;
+		uint64_t count; /* eventfd */
+	};
+};
+
+/* ---- sockets */
+enum sock_state { SOCK_NEW, SOCK_LISTEN, SOCK_CONNECTED, SOCK_DEAD };
+
+/* Bytes on their way to a reader: a copy, or still in the memory of a zero-copy send. */
+struct sim_seg {
+	struct list node;
+	size_t off, len;
+	struct sim_req *zc;  /* NULL: copied */
+	const uint8_t *from; /* zc: the sender's memory */
+	uint8_t copy[];
+};
+
+struct sim_sock {
+	struct list node; /* world.socks */
+	struct list wait; /* in a listener's backlog */
+	struct world *w;
+	struct sim_sock *other; /* the far end; NULL: none or closed */
+	struct sim_peer *actor; /* the peer that owns this end */
+	struct list backlog;
+	struct list rx; /* unread: the far end's send buffer and our receive buffer in one */
+	size_t rx_bytes, rcvbuf, sndbuf;
+	unsigned backlog_len, backlog_max, id;
+	int family, type, err; /* err: told once, to whoever asks first */
+	enum sock_state state;
+	bool fin_in; /* FIN follows the last byte of rx */
+	bool rd_shut, wr_shut, bound, reuseport;
+	bool hup; /* broken: reads end, writes fail */
+	struct sockaddr_storage name, peer_name;
+	socklen_t name_len, peer_name_len;
+};
+
+/* ---- requests and rings */
+enum req_state { REQ_CHAINED, REQ_PENDING, REQ_RUN, REQ_NOTIF };
+
+struct sim_req {
+	struct list node; /* pending, run or notifs of its ring */
+	struct sim_ring *ring;
+	uint64_t seq;
+	struct io_uring_sqe sqe;
+	struct sim_file *file;
+	struct sim_req *next;	 /* of its chain */
+	struct sim_req *timeout; /* the link timeout that watches this one */
+	struct sim_req *watched; /* link timeout: whom it watches */
+	enum req_state state;
+	bool decided, punted; /* punted: a worker thread of the kernel runs it */
+	bool fail;	      /* short with MSG_WAITALL: breaks its chain */
+	bool tried, zc_decided, zc_late, refused;
+	int64_t hold;	   /* not before this time */
+	int64_t due;	   /* timeouts */
+	int64_t cancel_at; /* a late cancel takes effect then; 0: none */
+	size_t total, done;
+	unsigned iovs, zc_segs;
+	struct iovec iov[SIM_IOV];
+	struct sockaddr_storage addr;
+	int32_t res;
+	uint32_t flags;
+	uint32_t latched; /* poll: events seen when they happened */
+	uint32_t told;	  /* multishot poll: events reported and still there */
+};
+
+/* A provided buffer group. */
+struct sim_group {
+	struct io_uring_buf_ring *br;
+	unsigned entries;
+	uint16_t bgid, head, seen; /* [head, seen) is known to be the kernel's */
+	struct sim_buf {
+		uint8_t *addr;
+		uint32_t len;
+		bool kernel;
+	} * buf; /* by buffer id: what was last published */
+	unsigned buf_count;
+};
+#define SIM_GROUPS 16
+
+struct sim_cqe {
+	struct list node;
+	uint64_t seq;
+	struct io_uring_cqe cqe;
+};
+
+struct sim_ring {
+	struct list node; /* world.rings */
+	struct world *w;
+	struct sim_file *self;
+	unsigned id, setup, sq_entries, cq_entries, sqe_bytes, cqe_bytes;
+	unsigned head, tail, sq_flags, dropped, mask_sq, entries_sq;
+	unsigned cq_head, cq_tail, cq_flags, overflow, mask_cq, entries_cq;
+	unsigned *array;
+	uint8_t *sqes, *cqes;
+	bool disabled, fd_registered;
+	struct list pending, run, notifs;
+	struct list backlog; /* CQEs that found the CQ full */
+	struct list msgs;    /* CQEs from other rings, seen at the next enter */
+	struct sim_file **files;
+	unsigned file_count, alloc_off, alloc_len, alloc_hint;
+	struct iovec *bufs;
+	unsigned buf_count;
+	struct sim_group group[SIM_GROUPS];
+};
+
+/* ---- the world */
+struct sim_alloc {
+	struct list node;
+	size_t bytes;
+	void *base;
+};
+
+struct sim_remote {
+	struct sim_remote *next;
+	uint16_t port;
+	struct peer_config cfg;
+};
+
+struct world {
+	uint64_t seed, rng[4], hash, req_seq;
+	int64_t now;
+	struct world_config cfg;
+	uint8_t rate[FAULT_COUNT];
+	struct world_stats stats;
+	struct sim_file *fd[SIM_FDS];
+	unsigned fds_open, ring_ids, sock_ids, conn_ids;
+	struct list socks, rings, peers;
+	struct list allocs, maps;
+	struct sim_remote *remotes;
+	struct sim_peer *last_peer;
+	unsigned peers_alive;
+	unsigned order;	    /* how ready operations are picked */
+	int64_t latency;    /* longest ordinary delay */
+	unsigned inline_in; /* 1 in n operations is not tried at submission; 0: all are */
+	bool trace, zero_with_buffer;
+	unsigned thread_id;
+};
+
+/* sim_rand.c */
+void rand_seed(struct world *w, uint64_t seed);
+uint64_t rand_next(struct world *w);
+bool chance(struct world *w, unsigned one_in);
+/* Is this fault due now? Counted. */
+bool fault(struct world *w, enum world_fault f);
+int64_t latency(struct world *w);
+size_t rand_size(struct world *w, size_t max); /* 1..max, small ones more often */
+void sim_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* sim_file.c */
+struct sim_file *file_new(enum sim_kind kind);
+static inline struct sim_file *file_ref(struct sim_file *f)
+{
+	f->refs++;
+	return f;
+}
+void file_put(struct world *w, struct sim_file *f);
+int fd_install(struct world *w, struct sim_file *f); /* takes the reference; -EMFILE: not */
+struct sim_file *fd_get(struct world *w, int fd);
+int fd_close(struct world *w, int fd);
+/* Direct slots. slot_install takes the reference of f in every outcome. */
+int slot_alloc(struct sim_ring *r);
+int slot_install(struct sim_ring *r, struct sim_file *f, uint32_t file_index);
+int slot_remove(struct sim_ring *r, unsigned slot);
+
+/* sim_sock.c */
+struct sim_sock *sock_new(struct world *w, int family, int type);
+void sock_close(struct sim_sock *s);
+int sock_bind(struct sim_sock *s, const struct sockaddr *sa, socklen_t n);
+int sock_listen(struct sim_sock *s, int backlog);
+/* The far end meets a listener or a remote of the world. 0, -ECONNREFUSED, -EAGAIN: backlog full */
+int sock_connect(struct sim_sock *s, const struct sockaddr *sa, socklen_t n);
+struct sim_sock *sock_accept(struct sim_sock *s); /* NULL: nobody waits */
+size_t sock_room(const struct sim_sock *s);
+/* -EAGAIN, -EPIPE, ...; zc: bytes stay in the sender's memory until they are read */
+ssize_t sock_send(struct sim_sock *s, const void *p, size_t n, struct sim_req *zc);
+ssize_t sock_recv(struct sim_sock *s, void *p, size_t n);
+bool sock_readable(const struct sim_sock *s);
+bool sock_writable(const struct sim_sock *s);
+int sock_shutdown(struct sim_sock *s, int how);
+void sock_reset(struct sim_sock *s); /* by our own will: RST to the far end */
+void sock_break(struct sim_sock *s, int err, bool tell_other); /* something on the way broke it */
+int sock_error(struct sim_sock *s);			       /* the error, once; 0: none */
+unsigned sock_poll(const struct sim_sock *s);
+size_t sock_outq(const struct sim_sock *s);
+void sock_wake(struct sim_sock *s);
+/* Ring r goes away: bytes that stand in its zero-copy senders' memory are copied. */
+void socks_detach(struct world *w, const struct sim_ring *r);
+
+/* sim_peer.c */
+struct sim_peer *peer_accept(struct world *w, struct sim_sock *s, const struct peer_config *cfg);
+void peer_wake(struct sim_peer *p);
+int64_t peers_next(const struct world *w);
+void peers_run(struct world *w);
+void peers_free(struct world *w);
+void peer_sock_closed(struct sim_peer *p);
+
+/* sim_mem.c: who owns memory */
+void mem_kernel(void *p, size_t n); /* poison */
+void mem_user(void *p, size_t n);   /* unpoison */
+/* The program gives [p, p+n) back: fails the world when the kernel may still use it. */
+void mem_check_free(struct world *w, const void *p, size_t n);
+struct sim_group *group_find(struct sim_ring *r, uint16_t bgid);
+/* Look at newly published buffers of every group. */
+void groups_look(struct sim_ring *r);
+/* Next free buffer, not yet taken. NULL: none. */
+struct sim_buf *group_peek(struct sim_ring *r, uint16_t bgid, uint16_t *bid);
+void group_take(struct sim_ring *r, uint16_t bgid, size_t used);
+int group_register(struct sim_ring *r, const struct io_uring_buf_reg *reg);
+int group_unregister(struct sim_ring *r, uint16_t bgid);
+
+/* kernel_sim_ring.c */
+extern const struct ring_kernel ring_kernel_sim;
+struct sim_ring *ring_of(struct io_uring *u);
+void ring_destroy(struct sim_ring *r);
+/* Make a completion visible (or queue it when the CQ is full). False: it went to the backlog. */
+bool ring_post(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t flags, uint64_t seq);
+/* A message from another ring: seen when r's owner enters. */
+void ring_message(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t flags,
+		  uint64_t seq);
+bool ring_cq_full(const struct sim_ring *r);
+int64_t ring_next(const struct sim_ring *r);
+
+/* kernel_sim_reg.c */
+int sim_register(struct io_uring *u, unsigned opcode, void *arg, unsigned nr);
+
+/* sim_req.c */
+struct sim_req *req_new(struct sim_ring *r, const struct io_uring_sqe *sqe);
+void req_free(struct sim_req *q);
+/* Start a chain (or a single request); err: the first cannot even be prepared. */
+void req_start(struct sim_req *q, int err);
+/* The effect of q has happened: result known, CQE to come. */
+void req_finish(struct sim_req *q, int32_t res, uint32_t flags);
+/* Let pending requests of r run that can, in the order the seed likes. Returns how many did. */
+unsigned reqs_run(struct sim_ring *r);
+/* Post what has run. all: also what is held. */
+void reqs_post(struct sim_ring *r, bool all);
+bool req_multishot(const struct sim_req *q);
+void req_notify(struct sim_req *q); /* zero-copy: the last byte has left the sender's memory */
+
+/* sim_ops.c, sim_ops_net.c */
+enum { RUN_WAIT = 1, RUN_DONE = 2, RUN_MORE = 3 };
+struct sim_op {
+	int (*prep)(struct sim_req *q);	  /* 0 or the errno of the CQE; NULL: nothing */
+	bool (*ready)(struct sim_req *q); /* would run() do something now? NULL: always */
+	int (*run)(struct sim_req *q);	  /* RUN_*; DONE: has called req_finish */
+	bool needs_file;
+	bool at_once; /* runs at submission, always */
+};
+const struct sim_op *sim_op(unsigned opcode);
+extern const struct sim_op op_accept, op_recv, op_recvmsg, op_send, op_sendmsg, op_send_zc,
+	op_sendmsg_zc, op_connect, op_shutdown, op_socket, op_socket_cmd;
+
+/* sim_cancel.c */
+extern const struct sim_op op_cancel_sim, op_timeout_remove, op_poll_remove;
+/* End a pending request as a cancel does: 0, or -EALREADY when it takes effect later. */
+int req_cancel(struct sim_req *q);
+int cancel_sync(struct sim_ring *r, struct io_uring_sync_cancel_reg *reg);
+
+#endif

@@ -1,0 +1,153 @@
+/*
+ * Cancelling, as measured on Linux: what has run but is not posted yet is not found; a partial
+ * transfer ends with its count; what a worker thread of the kernel runs answers -EALREADY and ends
+ * when it likes, at times with its own result.
+ */
+#include "sim/sim.h"
+#include <errno.h>
+
+int req_cancel(struct sim_req *q)
+{
+	struct world *w = q->ring->w;
+	unsigned opc = q->sqe.opcode;
+	bool timer = opc == IORING_OP_TIMEOUT || opc == IORING_OP_LINK_TIMEOUT;
+
+	if (q->cancel_at)
+		return -EALREADY;
+	if (!timer && !req_multishot(q) &&
+	    (fault(w, FAULT_CANCEL_LATE) || (q->punted && chance(w, 2)))) {
+		q->cancel_at = w->now + latency(w);
+		w->stats.cancel_late++;
+		return -EALREADY;
+	}
+	w->stats.cancel_hit++;
+	if (q->done) {
+		w->stats.cancel_partial++;
+		q->fail = true;
+	}
+	req_finish(q, q->done ? (int32_t)q->done : -ECANCELED, 0);
+	return 0;
+}
+
+struct match {
+	uint64_t user_data;
+	unsigned flags, opcode;
+	struct sim_file *file;
+};
+
+static bool matches(const struct match *m, const struct sim_req *q)
+{
+	if (m->flags & IORING_ASYNC_CANCEL_ANY)
+		return true;
+	if (m->flags & (IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_FD_FIXED)) {
+		if (q->file != m->file)
+			return false;
+		if (!(m->flags & RU_ASYNC_CANCEL_USERDATA))
+			return true;
+	}
+	if (m->flags & RU_ASYNC_CANCEL_OP)
+		return q->sqe.opcode == m->opcode;
+	return q->sqe.user_data == m->user_data;
+}
+
+static int cancel_matching(struct sim_ring *r, const struct match *m, const struct sim_req *self)
+{
+	bool all = m->flags & (IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY);
+	int count = 0, late = 0;
+
+	list_for_each_safe (node, t, &r->pending) {
+		struct sim_req *q = container_of(node, struct sim_req, node);
+		int err;
+
+		if (q == self || !matches(m, q))
+			continue;
+		/* Finishing q may finish its link timeout, the next of the list. */
+		if (q->timeout && t == &q->timeout->node)
+			t = t->next;
+		err = req_cancel(q);
+		late = err ? err : late;
+		count++;
+		if (!all)
+			break;
+	}
+	if (!count)
+		r->w->stats.cancel_miss++;
+	if (all)
+		return count;
+	return late ? late : count ? 0 : -ENOENT;
+}
+
+static bool by_file(unsigned flags)
+{
+	return flags & (IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_FD_FIXED);
+}
+
+static struct sim_file *cancel_file(struct sim_ring *r, int fd, bool fixed)
+{
+	if (!fixed)
+		return fd_get(r->w, fd);
+	return (unsigned)fd < r->file_count ? r->files[fd] : NULL;
+}
+
+static int cancel_run(struct sim_req *q)
+{
+	struct match m = { .user_data = q->sqe.addr,
+			   .flags = q->sqe.cancel_flags,
+			   .opcode = q->sqe.len };
+	bool fixed = m.flags & IORING_ASYNC_CANCEL_FD_FIXED || q->sqe.flags & IOSQE_FIXED_FILE;
+
+	if (by_file(m.flags)) {
+		m.file = cancel_file(q->ring, q->sqe.fd, fixed);
+		if (!m.file) {
+			req_finish(q, -EBADF, 0);
+			return RUN_DONE;
+		}
+	}
+	req_finish(q, cancel_matching(q->ring, &m, q), 0);
+	return RUN_DONE;
+}
+
+/* Always inline: a cancel that is in the SQ cannot reach a request submitted after it. */
+const struct sim_op op_cancel_sim = { .run = cancel_run, .at_once = true };
+
+static int remove_run(struct sim_req *q)
+{
+	unsigned opcode =
+		q->sqe.opcode == IORING_OP_TIMEOUT_REMOVE ? IORING_OP_TIMEOUT : IORING_OP_POLL_ADD;
+	int res = -ENOENT;
+
+	list_for_each (node, &q->ring->pending) {
+		struct sim_req *t = container_of(node, struct sim_req, node);
+
+		if (t->sqe.opcode != opcode || t->sqe.user_data != q->sqe.addr)
+			continue;
+		req_finish(t, -ECANCELED, 0);
+		res = 0;
+		break;
+	}
+	req_finish(q, res, 0);
+	return RUN_DONE;
+}
+
+static int remove_prep(struct sim_req *q)
+{
+	/* Updating a timeout or a poll is not simulated. */
+	return q->sqe.len || q->sqe.rw_flags ? -EINVAL : 0;
+}
+
+const struct sim_op op_timeout_remove = { .prep = remove_prep, .run = remove_run, .at_once = true };
+const struct sim_op op_poll_remove = { .prep = remove_prep, .run = remove_run, .at_once = true };
+
+int cancel_sync(struct sim_ring *r, struct io_uring_sync_cancel_reg *reg)
+{
+	struct match m = { .user_data = reg->addr, .flags = reg->flags };
+	int res;
+
+	if (by_file(m.flags)) {
+		m.file = cancel_file(r, reg->fd, m.flags & IORING_ASYNC_CANCEL_FD_FIXED);
+		if (!m.file)
+			return -EBADF;
+	}
+	res = cancel_matching(r, &m, NULL);
+	return res > 0 ? 0 : res;
+}

@@ -1,0 +1,131 @@
+/*
+ * Chance. One generator per world (xoshiro256**), the swarm of fault rates drawn from the seed, and
+ * the delays of ordinary work. Every decision of the simulator comes from here, so that a seed
+ * repeats a run exactly.
+ */
+#include "sim/sim.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *const fault_names[] = {
+#define FAULT_NAME(id, what) [FAULT_##id] = #id,
+	WORLD_FAULTS(FAULT_NAME)
+#undef FAULT_NAME
+};
+
+const char *world_fault_name(enum world_fault f)
+{
+	return f < FAULT_COUNT ? fault_names[f] : "?";
+}
+
+static uint64_t splitmix(uint64_t *s)
+{
+	uint64_t z = *s += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return z ^ z >> 31;
+}
+
+static uint64_t rotl(uint64_t x, int k)
+{
+	return x << k | x >> (64 - k);
+}
+
+uint64_t rand_next(struct world *w)
+{
+	uint64_t *s = w->rng;
+	uint64_t result = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
+
+	s[2] ^= s[0];
+	s[3] ^= s[1];
+	s[1] ^= s[2];
+	s[0] ^= s[3];
+	s[2] ^= t;
+	s[3] = rotl(s[3], 45);
+	return result;
+}
+
+uint64_t world_rand(struct world *w, uint64_t n)
+{
+	return rand_next(w) % n;
+}
+
+bool chance(struct world *w, unsigned one_in)
+{
+	return one_in && rand_next(w) % one_in == 0;
+}
+
+static unsigned rate_one_in(enum world_rate r)
+{
+	switch (r) {
+	case RATE_RARE:
+		return 128;
+	case RATE_FREQUENT:
+		return 6;
+	case RATE_ALWAYS:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+bool fault(struct world *w, enum world_fault f)
+{
+	if (!chance(w, rate_one_in(w->rate[f])))
+		return false;
+	w->stats.fault[f]++;
+	return true;
+}
+
+/* Half of all fault classes are off in any one world: some bugs need a quiet background. */
+void rand_seed(struct world *w, uint64_t seed)
+{
+	static const int64_t latencies[] = { 0, 2000, 100000, 3000000 };
+	uint64_t s = seed;
+
+	for (unsigned i = 0; i < 4; i++)
+		w->rng[i] = splitmix(&s);
+	for (unsigned i = 0; i < FAULT_COUNT; i++) {
+		unsigned n = (unsigned)world_rand(w, 4);
+		w->rate[i] = n < 2 ? RATE_OFF : n == 2 ? RATE_RARE : RATE_FREQUENT;
+		if (w->cfg.fault[i] != RATE_SEED)
+			w->rate[i] = w->cfg.fault[i];
+	}
+	w->order = (unsigned)world_rand(w, 4);
+	w->latency = latencies[world_rand(w, 4)];
+	w->inline_in = (unsigned)world_rand(w, 4);
+	w->zero_with_buffer = chance(w, 4);
+}
+
+/* Mostly short, at times a hundred times as long: heavy tails find orders that even ones do not. */
+int64_t latency(struct world *w)
+{
+	int64_t most = w->latency + 1000;
+
+	if (chance(w, 32))
+		most *= 100;
+	return 1 + (int64_t)world_rand(w, (uint64_t)most);
+}
+
+size_t rand_size(struct world *w, size_t max)
+{
+	size_t cap = max;
+
+	if (cap > 1 && chance(w, 2))
+		cap = cap < 64 ? cap : 64;
+	return 1 + (size_t)world_rand(w, cap);
+}
+
+void sim_trace(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!w->trace)
+		return;
+	fprintf(stderr, "sim %10lld ", (long long)w->now);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}

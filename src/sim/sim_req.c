@@ -1,0 +1,286 @@
+/*
+ * The life of a request: chains, the moment it runs, the moment its completion is seen. Which of
+ * several that could run goes first, and whether it does so now, is the seed's choice; what it does
+ * is in sim_ops*.c.
+ */
+#include "sim/sim.h"
+#include "base/assert.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define RUN_BUDGET 32 /* completions of one multishot in a row, as in Linux */
+
+struct sim_req *req_new(struct sim_ring *r, const struct io_uring_sqe *sqe)
+{
+	struct sim_req *q = calloc(1, sizeof(*q));
+
+	RLN_ASSERT(q);
+	list_init(&q->node);
+	q->ring = r;
+	q->sqe = *sqe;
+	q->seq = ++r->w->req_seq;
+	return q;
+}
+
+static void req_put_file(struct sim_req *q)
+{
+	if (q->file)
+		file_put(q->ring->w, q->file);
+	q->file = NULL;
+}
+
+void req_free(struct sim_req *q)
+{
+	list_remove(&q->node);
+	req_put_file(q);
+	free(q);
+}
+
+bool req_multishot(const struct sim_req *q)
+{
+	switch (q->sqe.opcode) {
+	case IORING_OP_ACCEPT:
+		return q->sqe.ioprio & IORING_ACCEPT_MULTISHOT;
+	case IORING_OP_RECV:
+		return q->sqe.ioprio & IORING_RECV_MULTISHOT;
+	case IORING_OP_POLL_ADD:
+		return q->sqe.len & IORING_POLL_ADD_MULTI;
+	default:
+		return false;
+	}
+}
+
+static bool req_zc(const struct sim_req *q)
+{
+	return q->sqe.opcode == IORING_OP_SEND_ZC || q->sqe.opcode == IORING_OP_SENDMSG_ZC;
+}
+
+static bool req_try(struct sim_req *q)
+{
+	struct world *w = q->ring->w;
+	const struct sim_op *op = sim_op(q->sqe.opcode);
+
+	if (q->cancel_at && w->now >= q->cancel_at) {
+		q->cancel_at = 0;
+		req_finish(q, q->done ? (int32_t)q->done : chance(w, 2) ? -EINTR : -ECANCELED, 0);
+		return true;
+	}
+	if (op->ready && !op->ready(q))
+		return false;
+	if (!q->decided) {
+		q->decided = true;
+		if (!op->at_once && fault(w, FAULT_DEFER))
+			q->hold = w->now + latency(w);
+	}
+	if (w->now < q->hold)
+		return false;
+	q->decided = false;
+	q->hold = 0;
+	return op->run(q) != RUN_WAIT;
+}
+
+static struct sim_file *req_find_file(struct sim_req *q)
+{
+	struct sim_ring *r = q->ring;
+	unsigned fd = (unsigned)q->sqe.fd;
+
+	if (q->sqe.flags & IOSQE_FIXED_FILE)
+		return fd < r->file_count ? r->files[fd] : NULL;
+	return fd_get(r->w, q->sqe.fd);
+}
+
+static void req_watch(struct sim_req *q)
+{
+	struct sim_req *lt = q->next;
+
+	if (!lt || lt->sqe.opcode != IORING_OP_LINK_TIMEOUT)
+		return;
+	q->next = lt->next;
+	lt->next = NULL;
+	q->timeout = lt;
+	lt->watched = q;
+	lt->due += q->ring->w->now;
+	lt->state = REQ_PENDING;
+	list_push_back(&q->ring->pending, &lt->node);
+}
+
+static void req_issue(struct sim_req *q)
+{
+	struct world *w = q->ring->w;
+	const struct sim_op *op = sim_op(q->sqe.opcode);
+
+	RLN_ASSERT(q->state == REQ_CHAINED);
+	q->state = REQ_PENDING;
+	list_push_back(&q->ring->pending, &q->node);
+	if (op->needs_file) {
+		q->file = req_find_file(q);
+		if (!q->file) {
+			req_finish(q, -EBADF, 0);
+			return;
+		}
+		file_ref(q->file);
+	}
+	req_watch(q);
+	if (q->sqe.opcode == IORING_OP_SHUTDOWN || (q->sqe.flags & IOSQE_ASYNC && !op->at_once)) {
+		q->punted = q->decided = true;
+		q->hold = w->now + latency(w);
+		return;
+	}
+	if (op->at_once || !chance(w, w->inline_in))
+		req_try(q);
+}
+
+static void chain_cancel(struct sim_req *q)
+{
+	while (q) {
+		struct sim_req *next = q->next;
+
+		q->next = NULL;
+		req_finish(q, -ECANCELED, 0);
+		q = next;
+	}
+}
+
+void req_start(struct sim_req *q, int err)
+{
+	if (!err) {
+		req_issue(q);
+		return;
+	}
+	/* One member could not be prepared: it gets its errno (in res), all others -ECANCELED. */
+	while (q) {
+		struct sim_req *next = q->next;
+
+		q->next = NULL;
+		req_finish(q, q->res ? q->res : -ECANCELED, 0);
+		q = next;
+	}
+}
+
+void req_finish(struct sim_req *q, int32_t res, uint32_t flags)
+{
+	struct world *w = q->ring->w;
+	struct sim_req *next = q->next, *lt = q->timeout;
+	bool failed = res < 0 || q->fail;
+
+	RLN_ASSERT(q->state == REQ_PENDING || q->state == REQ_CHAINED);
+	if (q->sqe.opcode == IORING_OP_TIMEOUT && res == -ETIME &&
+	    q->sqe.timeout_flags & IORING_TIMEOUT_ETIME_SUCCESS)
+		failed = false;
+	list_remove(&q->node);
+	q->state = REQ_RUN;
+	q->res = res;
+	q->flags = flags;
+	/* KERNEL(6.1): whatever its result, a zero-copy send that got a notification owes it. */
+	if (req_zc(q) && !q->refused)
+		q->flags |= IORING_CQE_F_MORE;
+	q->next = q->timeout = NULL;
+	q->hold = fault(w, FAULT_HOLD) ? w->now + latency(w) : 0;
+	list_push_back(&q->ring->run, &q->node);
+	if (lt) {
+		lt->watched = NULL;
+		req_finish(lt, -ECANCELED, 0);
+	}
+	if (next && failed && !(q->sqe.flags & IOSQE_IO_HARDLINK))
+		chain_cancel(next);
+	else if (next)
+		req_issue(next);
+}
+
+/* The members of l in the order the seed likes. The caller frees the array. */
+static struct sim_req **shuffled(struct world *w, const struct list *l, unsigned *count)
+{
+	struct sim_req **a;
+	unsigned n = 0;
+
+	list_for_each (node, l)
+		n++;
+	*count = n;
+	if (!n)
+		return NULL;
+	a = malloc(n * sizeof(*a));
+	RLN_ASSERT(a);
+	n = 0;
+	list_for_each (node, l)
+		a[n++] = container_of(node, struct sim_req, node);
+	for (unsigned i = 0; i < n && w->order != 1; i++) {
+		unsigned j = w->order == 2 ? n - 1 - i : i + (unsigned)world_rand(w, n - i);
+		struct sim_req *t = a[i];
+
+		if (w->order == 2 && j <= i)
+			break;
+		a[i] = a[j];
+		a[j] = t;
+	}
+	return a;
+}
+
+unsigned reqs_run(struct sim_ring *r)
+{
+	unsigned n, ran = 0;
+	struct sim_req **a;
+
+	groups_look(r);
+	a = shuffled(r->w, &r->pending, &n);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned budget = RUN_BUDGET;
+
+		while (a[i]->state == REQ_PENDING && budget-- && req_try(a[i]))
+			ran++;
+	}
+	free(a);
+	return ran;
+}
+
+static void req_post(struct sim_req *q)
+{
+	struct sim_ring *r = q->ring;
+	bool silent = q->sqe.flags & IOSQE_CQE_SKIP_SUCCESS && q->res >= 0;
+
+	if (!silent)
+		ring_post(r, q->sqe.user_data, q->res, q->flags, q->seq);
+	if (!(q->flags & IORING_CQE_F_MORE)) {
+		req_free(q);
+		return;
+	}
+	req_put_file(q);
+	list_remove(&q->node);
+	q->state = REQ_NOTIF;
+	q->hold = fault(r->w, FAULT_HOLD) ? r->w->now + latency(r->w) : 0;
+	list_push_back(&r->notifs, &q->node);
+}
+
+static void notif_post(struct sim_req *q)
+{
+	uint32_t res = 0;
+
+	if (q->sqe.ioprio & RU_SEND_ZC_REPORT_USAGE && !q->zc_late)
+		res = RU_NOTIF_USAGE_ZC_COPIED;
+	q->ring->w->stats.zc_notifs++;
+	ring_post(q->ring, q->sqe.user_data, (int32_t)res, IORING_CQE_F_NOTIF, q->seq);
+	req_free(q);
+}
+
+void reqs_post(struct sim_ring *r, bool all)
+{
+	struct world *w = r->w;
+	unsigned n;
+	struct sim_req **a = shuffled(w, &r->run, &n);
+
+	for (unsigned i = 0; i < n; i++)
+		if (all || a[i]->hold <= w->now)
+			req_post(a[i]);
+	free(a);
+	list_for_each_safe (node, t, &r->notifs) {
+		struct sim_req *q = container_of(node, struct sim_req, node);
+
+		if (!q->zc_segs && (all || q->hold <= w->now))
+			notif_post(q);
+	}
+}
+
+/* Nothing to do at once: reqs_post() looks at zc_segs, and completions appear only inside enter. */
+void req_notify(struct sim_req *q)
+{
+	sim_trace(q->ring->w, "req %llu: memory free", (unsigned long long)q->seq);
+}

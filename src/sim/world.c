@@ -1,0 +1,170 @@
+/*
+ * The world: its clock, its life, and the question whether everything came home.
+ */
+#include "sim/sim.h"
+#include "base/assert.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORLD_EPOCH 1000000000000 /* clocks never start at zero */
+#define HASH_SEED 0xcbf29ce484222325u
+
+static _Thread_local struct world *world_current_;
+
+struct world *world_current(void)
+{
+	return world_current_;
+}
+
+struct world *world_enter(struct world *w)
+{
+	struct world *before = world_current_;
+
+	world_current_ = w;
+	return before;
+}
+
+struct world *world_new(uint64_t seed, const struct world_config *cfg)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	RLN_ASSERT(w);
+	w->seed = seed;
+	if (cfg)
+		w->cfg = *cfg;
+	w->now = WORLD_EPOCH;
+	w->hash = HASH_SEED;
+	w->trace = getenv("RINGLINE_SIM_TRACE") != NULL;
+	list_init(&w->socks);
+	list_init(&w->rings);
+	list_init(&w->peers);
+	list_init(&w->allocs);
+	list_init(&w->maps);
+	rand_seed(w, seed);
+	return w;
+}
+
+void world_free(struct world *w)
+{
+	struct world *before = world_enter(w);
+
+	while (!list_empty(&w->rings))
+		ring_destroy(container_of(w->rings.next, struct sim_ring, node));
+	peers_free(w);
+	for (int fd = 0; fd < SIM_FDS; fd++)
+		if (w->fd[fd])
+			fd_close(w, fd);
+	while (w->remotes) {
+		struct sim_remote *m = w->remotes;
+
+		w->remotes = m->next;
+		free(m);
+	}
+	world_enter(before == w ? NULL : before);
+	free(w);
+}
+
+uint64_t world_seed(const struct world *w)
+{
+	return w->seed;
+}
+
+const struct ring_kernel *world_kernel(struct world *w)
+{
+	(void)w;
+	return &ring_kernel_sim;
+}
+
+const struct world_stats *world_stats(const struct world *w)
+{
+	return &w->stats;
+}
+
+uint64_t world_hash(const struct world *w)
+{
+	return w->hash;
+}
+
+void world_on_deadlock(struct world *w, void (*fn)(struct world *w, void *ctx), void *ctx)
+{
+	w->cfg.on_deadlock = fn;
+	w->cfg.ctx = ctx;
+}
+
+void world_fail(struct world *w, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (w->cfg.on_fail)
+		w->cfg.on_fail(w, text, w->cfg.ctx);
+	fprintf(stderr, "sim: seed %llu: %s\n", (unsigned long long)w->seed, text);
+	abort();
+}
+
+int64_t world_now(const struct world *w)
+{
+	return w->now;
+}
+
+int64_t world_next(const struct world *w)
+{
+	return peers_next(w);
+}
+
+void world_run_until(struct world *w, int64_t t)
+{
+	for (;;) {
+		int64_t next = peers_next(w);
+
+		if (next > t)
+			break;
+		if (next > w->now)
+			w->now = next;
+		peers_run(w);
+	}
+	if (t > w->now)
+		w->now = t;
+}
+
+void world_calm(struct world *w)
+{
+	memset(w->rate, RATE_OFF, sizeof(w->rate));
+}
+
+static bool left(char *why, size_t cap, const char *what, unsigned n)
+{
+	snprintf(why, cap, "%u %s left", n, what);
+	return false;
+}
+
+static unsigned list_count(const struct list *l)
+{
+	unsigned n = 0;
+
+	list_for_each (node, l)
+		n++;
+	return n;
+}
+
+bool world_check_quiet(struct world *w, char *why, size_t cap)
+{
+	if (!list_empty(&w->rings))
+		return left(why, cap, "rings", list_count(&w->rings));
+	if (w->fds_open)
+		return left(why, cap, "descriptors", w->fds_open);
+	if (w->peers_alive)
+		return left(why, cap, "peers", w->peers_alive);
+	if (!list_empty(&w->socks))
+		return left(why, cap, "sockets", list_count(&w->socks));
+	if (!list_empty(&w->maps))
+		return left(why, cap, "mappings", list_count(&w->maps));
+	if (!list_empty(&w->allocs))
+		return left(why, cap, "allocations", list_count(&w->allocs));
+	return true;
+}

@@ -1,0 +1,163 @@
+/*
+ * A small world for tests: one seed decides everything that a kernel, a network and the programs
+ * at its other end may do. A world holds a virtual clock, simulated descriptors, any number of
+ * rings (the fake kernel behind ring/kernel.h) and peers. The system table of sim/sys_sim.c acts on
+ * the current world of the thread. Nothing here starts a thread or sleeps.
+ *
+ * Typical use: world_new, world_enter, open the runtime over world_kernel(), add peers, step the
+ * runtime until world_peers_alive() is 0, close it, world_check_quiet, world_free.
+ */
+#ifndef RINGLINE_SIM_WORLD_H
+#define RINGLINE_SIM_WORLD_H
+
+#include "ring/kernel.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/* X(NAME, "what is injected") */
+#define WORLD_FAULTS(X)                                                        \
+	X(DEFER, "an operation that could run now runs later")                 \
+	X(HOLD, "the completion of an operation that has run is posted later") \
+	X(SHORT_RECV, "a receive takes fewer bytes than there are")            \
+	X(SHORT_SEND, "a send takes fewer bytes than there is room")           \
+	X(SHORT_WAITALL, "a send with MSG_WAITALL ends short")                 \
+	X(ENOBUFS, "a buffer group looks empty")                               \
+	X(MULTI_END, "a multishot ends with a good result")                    \
+	X(EINTR, "enter is interrupted while it waits")                        \
+	X(EBUSY, "enter refuses to submit (EBUSY, EAGAIN)")                    \
+	X(PARTIAL, "enter consumes only some of the SQEs")                     \
+	X(CANCEL_LATE, "a cancel answers -EALREADY and works later, or not")   \
+	X(RESET, "a connection breaks")                                        \
+	X(PEER_FIN, "a peer ends its stream before it has sent all")           \
+	X(ZC_LATE, "a zero-copy notification waits for the reader")            \
+	X(ZC_REFUSED, "a zero-copy send fails without a notification")         \
+	X(TIME_JUMP, "the machine stops for seconds")                          \
+	X(ACCEPT_ERR, "an accept fails")                                       \
+	X(CONNECT_ERR, "a connect fails")
+
+enum world_fault {
+#define WORLD_FAULT_ENUM(id, what) FAULT_##id,
+	WORLD_FAULTS(WORLD_FAULT_ENUM)
+#undef WORLD_FAULT_ENUM
+		FAULT_COUNT
+};
+const char *world_fault_name(enum world_fault f);
+
+enum world_rate {
+	RATE_SEED, /* off, rare or frequent: the seed decides */
+	RATE_OFF,
+	RATE_RARE,     /* 1 in 128 */
+	RATE_FREQUENT, /* 1 in 6 */
+	RATE_ALWAYS
+};
+
+struct world;
+
+struct world_config {
+	uint8_t fault[FAULT_COUNT]; /* enum world_rate */
+	size_t rcvbuf, sndbuf;	    /* of simulated sockets; 0: by seed */
+	unsigned backlog_max;	    /* 0: what listen(2) asked for */
+	uint32_t setup_refused;	    /* set-up flags this kernel does not know: -EINVAL */
+	unsigned fail_alloc;	    /* the i-th allocation of the system table fails; 0: none */
+	unsigned fail_call;	    /* the i-th ring set-up or register call fails; 0: none */
+	int fail_errno;		    /* with this; 0: ENOMEM */
+	/* Both default to printing the seed and aborting. They must not return to the world. */
+	void (*on_fail)(struct world *w, const char *what, void *ctx);
+	void (*on_deadlock)(struct world *w, void *ctx);
+	void *ctx;
+};
+
+struct world_stats {
+	uint64_t enters, waits, sqes, cqes, overflows, accepts, connects, killed, deadlocks;
+	uint64_t resets, buffers_taken, zc_notifs, bytes_sent, bytes_received;
+	uint64_t fault[FAULT_COUNT];
+	uint64_t cancel_hit, cancel_miss, cancel_partial, cancel_late;
+	uint64_t calls, allocs; /* set-up and register calls; allocations: bounds of fail_* */
+};
+
+struct world *world_new(uint64_t seed, const struct world_config *cfg); /* cfg may be NULL */
+void world_free(struct world *w);
+/* Make w the current world of this thread (NULL: none). Returns the one before. */
+struct world *world_enter(struct world *w);
+struct world *world_current(void);
+uint64_t world_seed(const struct world *w);
+/* The fake kernel. Acts on the current world, which must be the one that made the ring. */
+const struct ring_kernel *world_kernel(struct world *w);
+const struct world_stats *world_stats(const struct world *w);
+/* Of every CQE (request number, result, flags) so far: equal for equal seeds. */
+uint64_t world_hash(const struct world *w);
+void world_on_deadlock(struct world *w, void (*fn)(struct world *w, void *ctx), void *ctx);
+/* Fails the world: for oracles of tests. */
+void world_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+int64_t world_now(const struct world *w);
+/* A number below n (n > 0) from the world's generator. */
+uint64_t world_rand(struct world *w, uint64_t n);
+/* When something happens next that is not a runtime's doing; INT64_MAX: never. */
+int64_t world_next(const struct world *w);
+/* Advance the clock to t (never back) and let everything due by then happen. */
+void world_run_until(struct world *w, int64_t t);
+/* Faults off from here on: everything must come to its end now. */
+void world_calm(struct world *w);
+/*
+ * Nothing is out: no descriptor, ring, operation, buffer, mapping or allocation of the system
+ * table, and every peer is gone. False: what is left stands in why.
+ */
+bool world_check_quiet(struct world *w, char *why, size_t cap);
+
+/* ---- peers: programs at the other end of a connection, driven by the world */
+enum peer_kind {
+	PEER_NORMAL,	 /* sends, reads the echo, verifies it, ends its stream, reads to EOF */
+	PEER_NO_READ,	 /* sends until the window is full, never reads, then goes away */
+	PEER_SILENT,	 /* neither, then goes away */
+	PEER_RESET,	 /* normal until it resets at some point */
+	PEER_HALF_CLOSE, /* normal, but its FIN follows the last byte at once */
+	PEER_SLOW,	 /* normal, a byte at a time with long pauses */
+	PEER_ECHO,	 /* reads and sends back until EOF: the far end of connects */
+	PEER_SCRIPT,	 /* does nothing but what peer_send() and the like make it do */
+	PEER_KIND_COUNT
+};
+
+enum peer_end {
+	PEER_ALIVE,
+	PEER_CLEAN,   /* EOF after everything came back */
+	PEER_SHORT,   /* EOF before that */
+	PEER_BROKEN,  /* reset or timed out, or it reset the connection itself */
+	PEER_REFUSED, /* could not connect */
+	PEER_LEFT     /* closed by its own will */
+};
+
+struct peer_config {
+	enum peer_kind kind;
+	size_t bytes;	  /* to send in all */
+	int64_t delay_ns; /* before it connects */
+	int64_t life_ns;  /* PEER_SILENT, PEER_NO_READ: until it goes away; 0: by seed */
+	bool strict;	  /* PEER_SHORT, PEER_BROKEN or PEER_REFUSED fails the world */
+};
+
+struct sim_peer;
+/* A client of the listener at `to` (port of an IPv4 listener, as bound). Owned by the world. */
+struct sim_peer *world_peer(struct world *w, uint16_t port, const struct peer_config *cfg);
+/* The kind by seed, each kind in n worlds of four. */
+enum peer_kind world_peer_kind(struct world *w);
+/* A server at port: every connect to it meets a new peer of this kind. */
+void world_remote(struct world *w, uint16_t port, const struct peer_config *cfg);
+unsigned world_peers_alive(const struct world *w);
+/* How many peers of kind (PEER_KIND_COUNT: of any) ended like that. */
+unsigned world_peers_ended(const struct world *w, enum peer_kind kind, enum peer_end end);
+enum peer_end peer_end(const struct sim_peer *p);
+size_t peer_received(const struct sim_peer *p);
+/* The last one that connected or was connected to; NULL: none. */
+struct sim_peer *world_last_peer(struct world *w);
+
+/* PEER_SCRIPT. send, recv: bytes, or -errno (-EAGAIN: would wait). */
+ssize_t peer_send(struct sim_peer *p, const void *buf, size_t n);
+ssize_t peer_recv(struct sim_peer *p, void *buf, size_t n);
+bool peer_connected(const struct sim_peer *p);
+void peer_fin(struct sim_peer *p);
+void peer_rst(struct sim_peer *p);
+void peer_close(struct sim_peer *p);
+
+#endif
