@@ -274,7 +274,7 @@ ssize_t rln_send(rln_conn h, const void *p, size_t n)
 
 ssize_t rln_sendv(rln_conn h, const struct iovec *iov, int n)
 {
-	rln_piece few[RING_IOV_MAX], *pc = few;
+	rln_piece few[RING_IOV_MAX] = { 0 }, *pc = few;
 
 	if (n < 0 || n > PIECES_MAX)
 		return -EINVAL;

@@ -129,6 +129,8 @@ static void thread_main(void *arg)
 		rt->cfg.set.worker_exit(w->index, w->state);
 		worker_leave(before);
 	}
+	if (started && e > 0)
+		worker_stop(w);
 }
 
 /* ---- start */

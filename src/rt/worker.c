@@ -47,7 +47,7 @@ static bool hook_busy(void *p)
 {
 	struct worker *w = p;
 
-	if (sched_busy(&w->sched) || io_busy(&w->io))
+	if (sched_busy(&w->sched) || io_busy(&w->io) || w->look_again)
 		return true;
 	return w->phase == WORKER_RUNNING &&
 	       atomic_load_explicit(&w->shared->shutdown, memory_order_acquire);
@@ -135,6 +135,7 @@ int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
 	e = open_io(w, why);
 	if (e)
 		goto fail_sched;
+	w->io_open = true;
 	w->loop.stage[LOOP_RUN] = (struct loop_hook){ hook_run, w };
 	w->loop.stage[LOOP_FLUSH] = (struct loop_hook){ hook_flush, w };
 	w->loop.stage[LOOP_PUBLISH] = (struct loop_hook){ hook_publish, w };
@@ -168,12 +169,22 @@ void worker_listen(struct worker *w, unsigned i, int fd, int family, bool shared
 	worker_leave(before);
 }
 
-void worker_close(struct worker *w)
+void worker_stop(struct worker *w)
 {
 	struct ctx *before = worker_enter(w);
 
 	/* no operation is out any more: nothing of this memory is the kernel's */
 	io_close(&w->io);
+	w->io_open = false;
+	worker_leave(before);
+}
+
+void worker_close(struct worker *w)
+{
+	struct ctx *before = worker_enter(w);
+
+	if (w->io_open)
+		io_close(&w->io);
 	sched_close(&w->sched);
 	loop_close(&w->loop);
 	sys_free(w->listeners);
@@ -238,6 +249,7 @@ static void kill_stuck(struct worker *w)
 	abort();
 }
 
+/* Runs after every turn: a step it takes is followed by another look before the worker sleeps. */
 static int drain_step(struct worker *w)
 {
 	switch ((enum worker_state)w->phase) {
@@ -276,8 +288,12 @@ int worker_turn(struct worker *w, int64_t deadline_ns)
 	struct ctx *before = worker_enter(w);
 	int e = loop_turn(&w->loop, deadline_ns);
 
+	uint8_t phase = w->phase;
+	bool closed = w->inbox_closed;
+
 	if (!e)
 		e = drain_step(w);
+	w->look_again = phase != w->phase || closed != w->inbox_closed;
 	if (RLN_DEBUG)
 		io_check(&w->io);
 	worker_leave(before);

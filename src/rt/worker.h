@@ -40,7 +40,8 @@ struct worker {
 	void *state;	/* the user's, from worker_init */
 	uint8_t phase;	/* enum worker_state */
 	bool cut_short; /* a task or connection had to be cancelled at drain_timeout */
-	bool inbox_closed, drain_due, kill_due;
+	bool inbox_closed, drain_due, kill_due, io_open;
+	bool look_again; /* drain_step() moved: no sleep before it has looked once more */
 	struct timer drain_timer;
 	int64_t shutdown_ns;
 };
@@ -57,7 +58,12 @@ void worker_listen(struct worker *w, unsigned i, int fd, int family, bool shared
  * errno: the ring is unusable.
  */
 int worker_turn(struct worker *w, int64_t deadline_ns);
-/* After worker_turn() returned 1, or instead of worker_start(). */
+/* After worker_turn() returned 1, on the same thread: what is registered with the ring goes. */
+void worker_stop(struct worker *w);
+/*
+ * The rest, when no thread can send to this worker any more. After worker_stop(), or instead of
+ * worker_start(). Any thread.
+ */
 void worker_close(struct worker *w);
 /* Put the worker in force on this thread around calls into it; returns what was before. */
 struct ctx *worker_enter(struct worker *w);

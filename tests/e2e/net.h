@@ -82,10 +82,24 @@ static inline int client(const struct server *s)
 	return client_to((const struct sockaddr *)&s->addr, s->bytes);
 }
 
+/*
+ * The kernel runs work for the rings this thread made (their teardown) by interrupting it: with a
+ * time limit set, a blocked call then ends with EINTR instead of being restarted.
+ */
+static inline ssize_t recv_some(int fd, void *p, size_t n)
+{
+	ssize_t r;
+	while ((r = recv(fd, p, n, 0)) < 0 && errno == EINTR)
+		;
+	return r;
+}
+
 static inline void send_all(int fd, const void *p, size_t n)
 {
 	for (size_t done = 0; done < n;) {
 		ssize_t r = send(fd, (const char *)p + done, n - done, MSG_NOSIGNAL);
+		if (r < 0 && errno == EINTR)
+			continue;
 		if (r <= 0)
 			test_fail(__FILE__, __LINE__, "send: %s", strerror(errno));
 		done += (size_t)r;
@@ -97,7 +111,7 @@ static inline ssize_t recv_n(int fd, void *p, size_t n)
 {
 	size_t done = 0;
 	while (done < n) {
-		ssize_t r = recv(fd, (char *)p + done, n - done, 0);
+		ssize_t r = recv_some(fd, (char *)p + done, n - done);
 		if (r == 0)
 			break;
 		if (r < 0)

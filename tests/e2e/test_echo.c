@@ -74,7 +74,7 @@ static void stream_through(int fd, size_t total, unsigned seed)
 	CHECK(pthread_create(&th, NULL, write_pattern, &w) == 0);
 	for (size_t at = 0; at < total;) {
 		size_t want = 1 + (size_t)rand_r(&seed) % sizeof buf;
-		ssize_t n = recv(fd, buf, want, 0);
+		ssize_t n = recv_some(fd, buf, want);
 		if (n <= 0)
 			test_fail(__FILE__, __LINE__, "after %zu of %zu bytes: %s", at, total,
 				  n ? strerror(errno) : "EOF");
