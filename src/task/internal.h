@@ -48,7 +48,7 @@ int64_t task_deadline(const struct task *t);
 /* task_cancel_reason() without a call failing; *blame: the scope it comes from, NULL: the task. */
 int task_peek_reason(const struct task *t, struct scope **blame);
 void scope_blame(struct scope *blame, int why);
-/* Sum of a point in time and a duration; INT64_MAX is never. */
+/* A point in time and a duration that is not negative; INT64_MAX is never. */
 int64_t time_after(int64_t ns, int64_t dur);
 
 /* ---- task.c */

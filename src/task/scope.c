@@ -21,7 +21,7 @@ int64_t time_after(int64_t ns, int64_t dur)
 {
 	int64_t sum;
 	if (__builtin_add_overflow(ns, dur, &sum))
-		return dur > 0 ? INT64_MAX : INT64_MIN;
+		return INT64_MAX;
 	return sum;
 }
 
@@ -93,7 +93,17 @@ static struct task *scope_task(const char *call, const void *here)
 	return t;
 }
 
-/* The clock is read: the loop's may be a turn old, and a deadline never comes early. */
+/*
+ * When a scope of this length ends. The clock is read: the loop's may be a turn old, and a deadline
+ * never comes early. Without any length it has ended, whatever the loop's clock says.
+ */
+static int64_t deadline_after(int64_t ns)
+{
+	if (ns == INT64_MAX)
+		return INT64_MAX;
+	return ns <= 0 ? INT64_MIN : time_after(sys_now(), ns);
+}
+
 static void begin(rln_scope *user, int64_t ns, bool shield, const char *call, const void *here)
 {
 	struct task *t = scope_task(call, here);
@@ -101,7 +111,7 @@ static void begin(rln_scope *user, int64_t ns, bool shield, const char *call, co
 	*scope_of(user) = (struct scope){
 		.outer = t->scope,
 		.task = t,
-		.deadline_ns = ns == INT64_MAX ? ns : time_after(sys_now(), ns),
+		.deadline_ns = deadline_after(ns),
 		.begun = here,
 		.shield = shield,
 	};
@@ -168,7 +178,7 @@ void rln_scope_extend(rln_scope *s, rln_ns timeout)
 		task_misuse("rln_scope_extend called at %p with RLN_FOREVER for a shield: its "
 			    "grace must end",
 			    HERE);
-	sc->deadline_ns = timeout == INT64_MAX ? timeout : time_after(sys_now(), timeout);
+	sc->deadline_ns = deadline_after(timeout);
 	task_recheck(t);
 }
 
