@@ -29,6 +29,8 @@ enum tag {
 	TAG_MASK = TAG_COUNT - 1
 };
 
+_Static_assert((TAG_COUNT & TAG_MASK) == 0, "tags are the low bits");
+
 struct outcome {
 	unsigned seen; /* CQEs */
 	int res;       /* of the latest */
