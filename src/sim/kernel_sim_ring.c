@@ -459,9 +459,9 @@ static int enter_deadline(struct world *w, unsigned flags, const void *arg, size
 static void shake(struct world *w)
 {
 	world_run_until(w, w->now + 1 + (int64_t)world_rand(w, 500));
-	if (fault(w, FAULT_TIME_JUMP) && chance(w, 16))
+	if (chance(w, 16) && fault(w, FAULT_TIME_JUMP))
 		world_run_until(w, w->now + (int64_t)world_rand(w, 10000000000));
-	if (!fault(w, FAULT_RESET) || !chance(w, 4))
+	if (!chance(w, 4) || !fault(w, FAULT_RESET))
 		return;
 	list_for_each (n, &w->socks) {
 		struct sim_sock *s = container_of(n, struct sim_sock, node);

@@ -167,7 +167,6 @@ struct world {
 	int64_t latency;    /* longest ordinary delay */
 	unsigned inline_in; /* 1 in n operations is not tried at submission; 0: all are */
 	bool trace, zero_with_buffer;
-	unsigned thread_id;
 };
 
 /* sim_rand.c */

@@ -134,6 +134,8 @@ void sys_unmap(void *p, size_t n)
 {
 	struct world *w = here();
 
+	if (!p)
+		return;
 	mem_check_free(w, p, n);
 	mem_user(p, n);
 	list_for_each (node, &w->maps) {
