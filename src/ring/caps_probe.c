@@ -113,20 +113,19 @@ static void on_slot(struct io_uring_sqe *sqe)
 static void probe_opcodes(struct probe *p)
 {
 	enum { MAX = sizeof p->caps->opcodes };
-	struct {
-		struct io_uring_probe head;
-		struct io_uring_probe_op ops[MAX];
-	} table;
+	struct io_uring_probe *table = sys_zalloc(sizeof *table + MAX * sizeof table->ops[0]);
 
-	memset(&table, 0, sizeof table);
-	if (ring_register(&p->ring, IORING_REGISTER_PROBE, &table, MAX) < 0)
+	if (!table)
 		return;
-	for (unsigned i = 0; i < MAX && i < table.head.ops_len; i++) {
-		if (!(table.ops[i].flags & IO_URING_OP_SUPPORTED))
+	if (ring_register(&p->ring, IORING_REGISTER_PROBE, table, MAX) < 0)
+		table->ops_len = 0;
+	for (unsigned i = 0; i < MAX && i < table->ops_len; i++) {
+		if (!(table->ops[i].flags & IO_URING_OP_SUPPORTED))
 			continue;
-		p->caps->opcodes[table.ops[i].op % MAX] = 1;
+		p->caps->opcodes[table->ops[i].op % MAX] = 1;
 		p->caps->opcode_count++;
 	}
+	sys_free(table);
 	p->caps->uring_cmd = p->caps->opcodes[IORING_OP_URING_CMD];
 }
 

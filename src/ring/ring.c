@@ -237,17 +237,25 @@ struct ring_scratch *ring_scratch(struct ring *r, const struct io_uring_sqe *sqe
 	return &r->scratch[slot];
 }
 
-/* Publish what ring_sqe() handed out. Returns how many SQEs the kernel has not consumed. */
+/*
+ * Publish what ring_sqe() handed out. Returns how many SQEs the kernel has not consumed. With
+ * SQPOLL the store pairs with the kernel's thread, which sets NEED_WAKEUP and then looks at the
+ * tail once more: our look at the flags must not come before the store, hence sequential order for
+ * both.
+ */
 static unsigned sq_flush(struct ring *r)
 {
 	struct io_uring_sq *sq = &r->u.sq;
 
-	if (sq->sqe_head != sq->sqe_tail) {
-		if (r->setup_flags & IORING_SETUP_SQPOLL) /* enter will not tell */
-			count(&r->stats.sqes, sq->sqe_tail - sq->sqe_head);
-		sq->sqe_head = sq->sqe_tail;
+	if (sq->sqe_head == sq->sqe_tail)
+		return ring_sq_pending(r);
+	if (r->setup_flags & IORING_SETUP_SQPOLL) {
+		count(&r->stats.sqes, sq->sqe_tail - sq->sqe_head); /* enter will not tell */
+		__atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_SEQ_CST);
+	} else {
 		__atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
 	}
+	sq->sqe_head = sq->sqe_tail;
 	return ring_sq_pending(r);
 }
 
@@ -259,11 +267,8 @@ static unsigned sq_kflags(const struct ring *r)
 /* SQPOLL: the flags an enter needs, or 0 when the kernel's thread does all that is asked. */
 static unsigned sqpoll_flags(const struct ring *r, unsigned pending, unsigned wait_nr)
 {
-	unsigned flags = 0, kflags;
+	unsigned kflags = __atomic_load_n(r->u.sq.kflags, __ATOMIC_SEQ_CST), flags = 0;
 
-	/* Pairs with the thread: it sets NEED_WAKEUP, then looks at the tail once more. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	kflags = sq_kflags(r);
 	if (pending && (kflags & IORING_SQ_NEED_WAKEUP))
 		flags |= IORING_ENTER_SQ_WAKEUP;
 	if (pending == r->u.sq.ring_entries)
