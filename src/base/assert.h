@@ -14,11 +14,11 @@
 _Noreturn void assert_fail(const char *file, int line, const char *func, const char *expr,
 			   const char *fmt, ...) __attribute__((format(printf, 5, 6), cold));
 
-#define RLN_ASSERT(c)                                                                              \
-	(__builtin_expect(!!(c), 1) ? (void)0                                                      \
+#define RLN_ASSERT(c)                         \
+	(__builtin_expect(!!(c), 1) ? (void)0 \
 				    : assert_fail(__FILE__, __LINE__, __func__, #c, "%s", ""))
-#define RLN_ASSERTF(c, ...)                                                                        \
-	(__builtin_expect(!!(c), 1) ? (void)0                                                      \
+#define RLN_ASSERTF(c, ...)                   \
+	(__builtin_expect(!!(c), 1) ? (void)0 \
 				    : assert_fail(__FILE__, __LINE__, __func__, #c, __VA_ARGS__))
 #define RLN_DEBUG_ASSERT(c) ((void)(!RLN_DEBUG || (RLN_ASSERT(c), 0)))
 

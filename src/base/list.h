@@ -12,7 +12,7 @@ struct list {
 	struct list *prev, *next;
 };
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {
@@ -81,7 +81,7 @@ static inline void list_splice_back(struct list *dst, struct list *src)
 }
 
 #define list_for_each(n, head) for (struct list *n = (head)->next; n != (head); n = n->next)
-#define list_for_each_safe(n, t, head)                                                             \
+#define list_for_each_safe(n, t, head) \
 	for (struct list *n = (head)->next, *t = n->next; n != (head); n = t, t = n->next)
 
 #endif

@@ -13,11 +13,11 @@ enum bufring_place { BUF_UNFILLED, BUF_FREE, BUF_STAGED, BUF_LEASED };
 struct bufring {
 	struct ring *ring;
 	struct io_uring_buf_ring *br; /* page-aligned, capacity entries */
-	uint8_t *mem;		      /* capacity * buf_bytes, reserved up front, touched when filled */
-	uint8_t *place;		      /* [capacity] enum bufring_place */
-	unsigned capacity;	      /* power of two, 1..32768 */
-	unsigned filled;	      /* buffers in circulation, <= capacity */
-	unsigned free;		      /* BUF_FREE + BUF_STAGED */
+	uint8_t *mem;	   /* capacity * buf_bytes, reserved up front, touched when filled */
+	uint8_t *place;	   /* [capacity] enum bufring_place */
+	unsigned capacity; /* power of two, 1..32768 */
+	unsigned filled;   /* buffers in circulation, <= capacity */
+	unsigned free;	   /* BUF_FREE + BUF_STAGED */
 	unsigned staged;
 	uint32_t buf_bytes;
 	uint16_t group;

@@ -2,6 +2,9 @@
  * How a refusal reads: one line with what failed, the cause this machine shows, and the remedy.
  * Runs when something has already failed, at start-up: reads files under /proc, allocates nothing.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "base/sys.h"
 #include "ring/caps.h"
 #include <errno.h>
@@ -195,7 +198,7 @@ int diag_ring(struct diag *d, int err, const char *what, uint64_t need_bytes, ui
 		return diag_emfile(d, err, what, need_files);
 	}
 	cause = cause_other(err);
-	if (cause)
-		return diag_set(d, err, "%s: %s", what, cause);
-	return diag_set(d, err, "%s: %s", what, strerror(-err));
+	if (!cause)
+		cause = strerrordesc_np(-err);
+	return diag_set(d, err, "%s: %s", what, cause ? cause : "unknown error");
 }

@@ -11,10 +11,10 @@
 struct files {
 	struct ring *ring;
 	unsigned auto_count, total;
-	unsigned explicit_free;	/* free explicit slots */
+	unsigned explicit_free; /* free explicit slots */
 	uint32_t *next_free;	/* LIFO of explicit slots */
 	uint32_t free_head;
-	uint8_t *used;		/* debug: explicit slot is handed out */
+	uint8_t *used; /* debug: explicit slot is handed out */
 };
 
 int files_open(struct files *f, struct ring *r, unsigned auto_count, unsigned explicit_count,
@@ -23,7 +23,8 @@ void files_close(struct files *f);
 /* An explicit slot, or -ENFILE. */
 int files_slot(struct files *f);
 void files_slot_free(struct files *f, unsigned slot);
-/* Install an ordinary fd in slot (FILES_UPDATE, synchronous). The caller still owns fd. 0 or -errno. */
+/* Install an ordinary fd in slot (FILES_UPDATE, synchronous). The caller still owns fd. 0 or
+ * -errno. */
 int files_install(struct files *f, unsigned slot, int fd);
 /* Empty slot without an SQE (start-up failure, shutdown). 0 or -errno. */
 int files_remove(struct files *f, unsigned slot);

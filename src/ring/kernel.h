@@ -18,7 +18,8 @@ struct ring_kernel {
 	 * failure nothing is left behind.
 	 */
 	int (*setup)(struct io_uring *u, unsigned entries, struct io_uring_params *p);
-	/* Closes the ring and releases its memory. Operations in flight are the kernel's business. */
+	/* Closes the ring and releases its memory. Operations in flight are the kernel's business.
+	 */
 	void (*exit)(struct io_uring *u);
 	/* io_uring_enter(2): number of SQEs consumed, or -errno. flags as in the system call. */
 	int (*enter)(struct io_uring *u, unsigned to_submit, unsigned min_complete, unsigned flags,
