@@ -9,6 +9,7 @@
 #include "seed.h"
 #include "sim/world.h"
 #include "test.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,6 @@ struct app {
 	int64_t deadline_ns; /* 0: none: bounds each receive of the task handlers */
 	bool rude;	     /* resets or closes at random */
 	unsigned opened, closed, pieces, released;
-	uint8_t big[70000];
 };
 static struct app app;
 
@@ -43,8 +43,6 @@ static ssize_t send_some_way(rln_conn c, const uint8_t *p, size_t n)
 {
 	switch (world_rand(app.w, 4)) {
 	case 0: { /* in place, awaited: more than send_chunk is a unit of its own */
-		if (n > sizeof app.big)
-			return rln_send(c, p, n);
 		uint8_t copy[4096];
 		if (n > sizeof copy)
 			return rln_send(c, p, n);
@@ -73,7 +71,7 @@ static ssize_t receive_some_way(rln_conn c, rln_view *v, uint8_t *own, size_t ca
 {
 	ssize_t n;
 
-	switch (world_rand(app.w, 5)) {
+	switch (world_rand(app.w, 6)) {
 	case 0:
 		n = rln_fill(c, v);
 		if (n > 0 && rln_consume(c, (size_t)n) < 0)
@@ -88,29 +86,40 @@ static ssize_t receive_some_way(rln_conn c, rln_view *v, uint8_t *own, size_t ca
 		n = rln_recv_into(c, own, cap);
 		*v = (rln_view){ own, n > 0 ? (size_t)n : 0 };
 		return n;
-	case 3:
-		n = rln_recv_exact(c, 1 + world_rand(app.w, 8), v);
-		if (n == -ENODATA || n == -EMSGSIZE) /* what is left comes out by rln_recv */
+	case 3: /* the peer may wait for what we hold: never for long */
+		n = RLN_WITHIN(RLN_MS(1), rln_recv_exact(c, 1 + world_rand(app.w, 8), v));
+		if (n == -ENODATA || n == -EMSGSIZE || (n == -ETIME && !rln_cancelled()))
 			return rln_recv(c, v);
 		return n;
+	case 4: /* straight into our memory, taken back when the time is up */
+		n = RLN_WITHIN(RLN_MS(2), rln_recv_full(c, own, cap));
+		*v = (rln_view){ own, n > 0 ? (size_t)n : 0 };
+		return n == -ETIME && !rln_cancelled() ? rln_recv(c, v) : n;
 	default:
 		return rln_recv(c, v);
 	}
 }
 
+#define OWN_BYTES 70000 /* large enough to be received in place */
+
+static void free_bytes(uint8_t **p)
+{
+	free(*p);
+}
+
 static void task_echo(rln_conn c, void *arg)
 {
 	rln_view v;
-	uint8_t own[600];
+	uint8_t *own __attribute__((cleanup(free_bytes))) = malloc(OWN_BYTES);
 
 	(void)arg;
 	app.opened++;
 	while (true) {
 		ssize_t n;
 		if (app.deadline_ns)
-			n = RLN_WITHIN(app.deadline_ns, receive_some_way(c, &v, own, sizeof own));
+			n = RLN_WITHIN(app.deadline_ns, receive_some_way(c, &v, own, OWN_BYTES));
 		else
-			n = receive_some_way(c, &v, own, sizeof own);
+			n = receive_some_way(c, &v, own, OWN_BYTES);
 		if (n == -ETIME && !rln_cancelled())
 			continue;
 		if (n <= 0)
@@ -198,8 +207,8 @@ static void configure(struct rig *r, struct world *w, bool strict)
 	l.recv_max = 16 + world_rand(w, 3000);
 	l.send_high = 1 + world_rand(w, 3000);
 	l.send_low = 1 + world_rand(w, l.send_high);
-	l.max_conns = strict ? 16 : pow2(w, 5);
-	l.backlog = (int)pow2(w, 3);
+	l.max_conns = strict ? pow2(w, 2) * 32 : pow2(w, 5);
+	l.backlog = strict ? 16 : (int)pow2(w, 3);
 	if (strict) { /* the machine may stop for seconds: nothing may end because of it */
 		l.close_timeout = l.close_max = l.send_stall = RLN_SEC(1000000);
 	} else if (world_rand(w, 2)) {
