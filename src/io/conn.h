@@ -94,10 +94,8 @@ struct conn {
 	size_t lent_max;    /* how much rln_consume may take */
 	size_t want;	    /* the waiting reader is woken at this many bytes */
 	size_t failed_sent; /* rln_sent() */
-	union {
-		struct chunk *fallback; /* RECV_FALLBACK */
-		struct recv_into *into; /* RECV_INTO, and while reader_direct wants it */
-	};
+	struct chunk *fallback; /* RECV_FALLBACK: what it receives into */
+	struct recv_into *into; /* RECV_INTO, and while reader_direct wants it */
 	struct list reader, senders, flushers; /* wait queues; reader holds at most one */
 	const struct sockaddr *target;	       /* CTL_CONNECT */
 	int64_t last_rx_ns, last_tx_ns, close_began_ns;

@@ -334,6 +334,8 @@ void conn_recv_step(struct conn *c)
 	}
 	if (c->arm == ARM_PARKED && (c->reader_direct || c->giving))
 		conn_recv_unpark(c);
+	if (c->arm == ARM_IDLE && c->reader_direct && c->read != READ_OPEN)
+		wake_all(&c->reader, 0); /* the end came before its receive could begin */
 	if (c->arm != ARM_IDLE || c->read != READ_OPEN || c->eof_held || c->giving)
 		return;
 	if (paused && !c->reader_direct) {

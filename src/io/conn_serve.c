@@ -202,7 +202,8 @@ static void callback_data(struct conn *c)
 
 void serve_writable(struct conn *c)
 {
-	if (!c->owes_writable || c->tx_bytes > c->mode->send_low || c->write == WRITE_BROKEN)
+	/* also when the write side broke: the next send says so */
+	if (!c->owes_writable || c->tx_bytes > c->mode->send_low)
 		return;
 	c->owes_writable = false;
 	if (!c->mode->cb)

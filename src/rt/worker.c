@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Borrowed bytes of one send call that are copied; more go out in place (API: 16 KiB). */
+#define SEND_CHUNK 16384
+
 struct ctx *worker_enter(struct worker *w)
 {
 	struct ctx *before = ctx_current_;
@@ -74,8 +77,8 @@ static int open_io(struct worker *w, struct diag *why)
 		.buffer_budget = c->set.buffer_budget,
 		.zc_threshold = c->set.zc_threshold,
 		.drain_idle_ns = c->set.drain_idle,
-		.send_chunk = 16384,
-		.iov_max = RING_IOV_MAX,
+		.send_chunk = w->shared->send_chunk ? w->shared->send_chunk : SEND_CHUNK,
+		.iov_max = w->shared->iov_max ? w->shared->iov_max : RING_IOV_MAX,
 	};
 	int e = io_open(&w->io, &w->loop, &w->sched, w->shared->caps, &io, why);
 	w->io.ring_of = ring_of;

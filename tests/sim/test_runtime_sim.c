@@ -222,7 +222,7 @@ static void configure(struct rig *r, struct world *w, bool strict)
 			 .cq_entries = sq * 2,
 			 .recv_bufs = pow2(w, 5),
 			 .recv_buf_size = 16u << world_rand(w, 8),
-			 .buffer_budget = 64 + world_rand(w, 20000),
+			 .buffer_budget = 2048 + world_rand(w, 20000),
 			 .zc_threshold = 1 + world_rand(w, 2000),
 			 .file_slots = 2,
 			 .max_tasks = strict ? 0 : (unsigned)pow2(w, 5),
