@@ -16,6 +16,7 @@
 
 #include <ringline/base.h>
 #include <ringline/conn.h>
+#include <ringline/doctor.h>
 #include <ringline/metrics.h>
 #include <ringline/runtime.h>
 #include <ringline/task.h>
