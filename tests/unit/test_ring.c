@@ -332,6 +332,7 @@ TEST(ring_wide_has_large_entries)
 {
 	struct ring r;
 	struct seen s = { 0 };
+	static const uint8_t zero[128];
 
 	open_with(&r, (struct ring_config){
 			      .sq_entries = 2, .cq_entries = 4, .wide = true, .sqpoll_cpu = -1 });
@@ -340,7 +341,8 @@ TEST(ring_wide_has_large_entries)
 
 		CHECK_INT((char *)b - (char *)a, ==, 128);
 		CHECK(ring_scratch(&r, b) == &r.scratch[1]);
-		memset(b, 0, 128);
+		CHECK(memcmp(b, zero, 128) == 0);
+		memset((char *)b + 64, 0xff, 64); /* NOP does not look there */
 		a->user_data = 2 * i;
 		b->user_data = 2 * i + 1;
 		CHECK_INT(ring_enter(&r, 2, INT64_MAX), ==, 0);
