@@ -252,14 +252,14 @@ static inline void read_pattern_peer(void *arg)
 		sem_wait(t->begin);
 	while (t->got < t->total) {
 		size_t n = t->total - t->got < step ? t->total - t->got : step;
-		r = recv(t->fd, buf, n, 0);
+		r = recv_some(t->fd, buf, n);
 		if (r <= 0)
 			break;
 		pattern_check(buf, t->from + t->got, (size_t)r);
 		t->got += (size_t)r;
 	}
 	if (t->got == t->total)
-		r = recv(t->fd, buf, 1, 0);
+		r = recv_some(t->fd, buf, 1);
 	t->ended = r < 0 ? -errno : r;
 }
 
