@@ -94,24 +94,10 @@ static inline ssize_t recv_some(int fd, void *p, size_t n)
 	return r;
 }
 
-/*
- * A thread that made a ring may find a call interrupted once while the kernel takes the ring down.
- */
-static inline ssize_t recv_some(int fd, void *p, size_t n)
-{
-	ssize_t r;
-	do
-		r = recv(fd, p, n, 0);
-	while (r < 0 && errno == EINTR);
-	return r;
-}
-
 static inline void send_all(int fd, const void *p, size_t n)
 {
 	for (size_t done = 0; done < n;) {
 		ssize_t r = send(fd, (const char *)p + done, n - done, MSG_NOSIGNAL);
-		if (r < 0 && errno == EINTR)
-			continue;
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r <= 0)
