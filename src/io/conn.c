@@ -41,7 +41,7 @@ void conn_set_read(struct conn *c, enum conn_read to, int err)
 	};
 	check_edge(c, "read", edges, c->read, to);
 	c->read = (uint8_t)to;
-	c->read_err = err;
+	c->read_err = (int16_t)err;
 }
 
 void conn_set_write(struct conn *c, enum conn_write to, int err)
@@ -54,7 +54,7 @@ void conn_set_write(struct conn *c, enum conn_write to, int err)
 	};
 	check_edge(c, "write", edges, c->write, to);
 	c->write = (uint8_t)to;
-	c->write_err = err;
+	c->write_err = (int16_t)err;
 }
 
 void conn_set_life(struct conn *c, enum conn_life to)
@@ -121,23 +121,31 @@ int conn_off_worker(const char *call)
 	return -EPERM;
 }
 
+static struct conn *find_open(struct io *io, unsigned slot, uint32_t generation)
+{
+	struct conn *page = slot / CONN_PAGE < io->pages ? io->page[slot / CONN_PAGE] : NULL;
+	struct conn *c = page ? &page[slot % CONN_PAGE] : NULL;
+
+	return c && c->generation == generation && c->life == LIFE_OPEN && !c->giving ? c : NULL;
+}
+
+struct conn *conn_find(rln_conn h)
+{
+	return find_open(io_current(), (unsigned)(h.h >> 32) & 0xffffff, (uint32_t)h.h);
+}
+
 int conn_lookup(rln_conn h, struct conn **out, const char *call)
 {
 	struct io *io = io_current();
-	unsigned worker = (unsigned)(h.h >> 56), slot = (unsigned)(h.h >> 32) & 0xffffff;
 
 	if (RLN_UNLIKELY(!io))
 		return conn_off_worker(call);
-	if (RLN_UNLIKELY(h.h == 0 || slot / CONN_PAGE >= io->pages))
-		return worker != io->cfg.worker && h.h ? -EXDEV : -EBADF;
-	if (RLN_UNLIKELY(worker != io->cfg.worker))
-		return -EXDEV;
-	struct conn *page = io->page[slot / CONN_PAGE];
-	if (RLN_UNLIKELY(!page))
-		return -EBADF;
-	struct conn *c = &page[slot % CONN_PAGE];
-	if (RLN_UNLIKELY(c->generation != (uint32_t)h.h || c->life != LIFE_OPEN || c->giving))
-		return -EBADF;
+	struct conn *c = find_open(io, (unsigned)(h.h >> 32) & 0xffffff, (uint32_t)h.h);
+	bool here = h.h >> 56 == io->cfg.worker;
+	if (RLN_UNLIKELY(!c || !here)) {
+		io->stats.misuse++;
+		return here || !h.h ? -EBADF : -EXDEV;
+	}
 	*out = c;
 	return 0;
 }
@@ -165,8 +173,7 @@ void conn_open(struct conn *c, const struct conn_mode *mode, int family)
 	c->mode = mode;
 	c->family = (uint8_t)family;
 	c->last_rx_ns = c->last_tx_ns = io->loop->now_ns;
-	c->explicit_slot = c->slot >= io->cfg.auto_slots;
-	if (!c->explicit_slot)
+	if (!conn_explicit_slot(c))
 		io->auto_open++;
 	io->stats.conns_owned++;
 }
@@ -241,10 +248,9 @@ static void ctl_finish(struct op *op, const struct op_event *ev)
 		return;
 	op_reset(op);
 	c->ctl_kind = CTL_NONE;
-	c->ctl_res = ev->res;
 	switch (kind) {
 	case CTL_CLOSE:
-		conn_closed(c);
+		conn_closed(c, ev->res);
 		return;
 	case CTL_PEER:
 		listen_peer_known(c, ev->res);
@@ -253,6 +259,8 @@ static void ctl_finish(struct op *op, const struct op_event *ev)
 		conn_recv_hup(c, ev->res);
 		break;
 	case CTL_CONNECT:
+		c->close_err = (int16_t)ev->res;
+		c->target = NULL;
 		wake_all(&c->flushers, 0);
 		break;
 	case CTL_OUTQ:

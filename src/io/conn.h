@@ -67,7 +67,8 @@ struct conn_mode {
 	int (*on_request)(rln_conn c, void *arg);
 	const rln_callbacks *cb;
 	void (*on_close)(rln_conn c, int err, void *arg);
-	void *arg, *close_arg; /* they differ after rln_to_task */
+	void *arg, *close_arg;	   /* they differ after rln_to_task */
+	struct listener *listener; /* whose max_conns it counts against, or NULL */
 	int64_t idle_ns, close_timeout_ns, close_max_ns, send_stall_ns;
 	size_t recv_max, send_high, send_low;
 };
@@ -81,67 +82,77 @@ struct conn {
 	struct timer timer;
 	struct io *io;
 	const struct conn_mode *mode;
-	struct listener *listener; /* whose max_conns it counts against, or NULL */
-	struct listener *reopen;   /* accepted again while the close CQE was still out */
 	void *user;
-	struct task *task;  /* on_conn or request task */
-	struct give *give;  /* on its way to another worker */
+	struct task *task;		       /* on_conn or request task */
+	union {				       /* one at each end of its life, one in the middle */
+		const struct sockaddr *target; /* CTL_CONNECT */
+		struct give *give;	       /* giving: on its way to another worker */
+		struct listener *reopen;       /* accepted again while the close CQE was out */
+	};
 	struct chunks rx;   /* received, not taken */
 	struct chunk *lent; /* one reference for the view the reader holds */
 	struct tx *tx_head, *tx_tail;
 	size_t tx_bytes;
-	size_t shown;	    /* unconsumed bytes the reader has seen (rln_fill), all modes */
-	size_t lent_max;    /* how much rln_consume may take */
-	size_t want;	    /* the waiting reader is woken at this many bytes */
-	size_t failed_sent; /* rln_sent() */
-	struct chunk *fallback; /* RECV_FALLBACK: what it receives into */
-	struct recv_into *into; /* RECV_INTO, and while reader_direct wants it */
+	size_t failed_sent;		       /* rln_sent() */
+	struct chunk *fallback;		       /* RECV_FALLBACK: what it receives into */
+	struct recv_into *into;		       /* RECV_INTO, and while reader_direct wants it */
 	struct list reader, senders, flushers; /* wait queues; reader holds at most one */
-	const struct sockaddr *target;	       /* CTL_CONNECT */
-	int64_t last_rx_ns, last_tx_ns, close_began_ns;
-	int64_t reader_since_ns; /* when the reader began to wait */
+	int64_t last_rx_ns, last_tx_ns;
+	union {
+		int64_t reader_since_ns; /* when the reader began to wait */
+		int64_t close_began_ns;	 /* CLOSING */
+	};
+	int64_t outq_ns; /* when the peer's backlog was last asked for */
+	uint32_t outq;	 /* and what it was: bytes it had not taken (SIOCOUTQ) */
 	uint32_t generation, slot;
-	uint32_t target_bytes, inflight; /* inflight: bytes of the send SQE */
-	uint32_t zc_owed;		 /* notifications outstanding */
-	uint32_t senders_woken;
-	int32_t read_err, write_err, close_err;
-	int32_t ctl_res;
+	uint32_t inflight; /* bytes of the send SQE */
+	uint32_t shown;	   /* unconsumed bytes the reader has seen (rln_fill), all modes */
+	uint32_t lent_max; /* how much rln_consume may take */
+	uint32_t want;	   /* the waiting reader is woken at this many bytes */
+	uint32_t zc_owed;  /* notifications outstanding */
 	union {
 		struct sockaddr sa;
 		struct sockaddr_in in;
 		struct sockaddr_in6 in6;
 		uint8_t raw[28];
 	} peer;
-	socklen_t peer_bytes;
+	int16_t read_err, write_err;
+	int16_t close_err; /* before it is open: the result of its connect */
+	uint8_t peer_bytes, target_bytes;
 	uint8_t arm, read, write, life, phase; /* the enums above */
 	uint8_t recv_mode, ctl_kind;
 	uint8_t family; /* AF_INET, AF_INET6, AF_UNIX, 0: not a socket */
-	bool is_dirty, explicit_slot;
-	bool keep_open, fin_wanted, reset_wanted, eof_held;
-	bool cancel_send;   /* the unit at the head wants its SQE back */
-	bool zc_live;	    /* a zero-copy send's first CQE is outstanding */
-	bool retry_send;    /* a transient error: the timer tries again */
-	bool owes_writable; /* a send_nowait gave -EAGAIN */
-	bool data_blocked;  /* callback declined with an -EAGAIN outstanding */
-	bool in_callback;   /* close, on_close: rln_user and rln_peer still answer */
-	bool opened;	    /* open ran: close must */
-	bool told_eof, told_close;
-	bool reader_direct; /* RECV_INTO wanted or under way */
-	bool bulk;	    /* the last receive was RECV_INTO: no multishot until a reader waits */
-	bool want_fallback; /* ENOBUFS with a partial message: receive into memory of its own */
-	bool arriving;	    /* input came while closing */
-	bool serving;	    /* a request handler runs or is about to */
-	bool starved;	    /* waits for a stack */
-	bool giving;	    /* being handed to another worker */
-	bool draining_idle; /* drain: a receive with nothing to do ends with -ESHUTDOWN */
-	bool progressed;    /* during close: bytes went out since the timer looked */
-	bool shut_before_close; /* SHUTDOWN(RDWR) went out: see caps.close_sends_fin */
-	bool own_mode;		/* mode is this connection's, from rln_to_task */
-	bool counted;		/* conns_open includes it */
-	uint32_t outq;		/* bytes the peer had not taken when last asked (SIOCOUTQ) */
-	int64_t outq_ns;	/* when that was */
-	uint64_t taken;		/* bytes ever taken by the reader */
+	bool is_dirty : 1;
+	bool keep_open : 1;
+	bool reset_wanted : 1, owed_reset : 1;
+	bool eof_held : 1;	/* a receive of 0 that may be a reset: CTL_HUP decides */
+	bool sender_woken : 1;	/* the first of senders was woken and has not run yet */
+	bool cancel_send : 1;	/* the unit at the head wants its SQE back */
+	bool zc_live : 1;	/* a zero-copy send's first CQE is outstanding */
+	bool retry_send : 1;	/* a transient error: the timer tries again */
+	bool owes_writable : 1; /* a send_nowait gave -EAGAIN */
+	bool data_blocked : 1;	/* callback declined with an -EAGAIN outstanding */
+	bool in_callback : 1;	/* close, on_close: rln_user and rln_peer still answer */
+	bool opened : 1;	/* open ran: close must */
+	bool told_eof : 1, told_close : 1;
+	bool reader_direct : 1;	    /* RECV_INTO wanted or under way */
+	bool bulk : 1;		    /* the last receive was RECV_INTO: none until a reader waits */
+	bool want_fallback : 1;	    /* ENOBUFS with a partial message: use memory of its own */
+	bool arriving : 1;	    /* input came while closing */
+	bool serving : 1;	    /* a request handler runs or is about to */
+	bool starved : 1;	    /* waits for a stack */
+	bool took : 1;		    /* bytes were taken since the request handler began */
+	bool giving : 1;	    /* being handed to another worker */
+	bool shut_before_close : 1; /* SHUTDOWN(RDWR) went out: see caps.close_sends_fin */
+	bool own_mode : 1;	    /* mode is this connection's: connect, adopt, rln_to_task */
 };
+/* What an idle connection costs in user memory, without a task. */
+_Static_assert(sizeof(struct conn) <= 512, "API: at most 512 bytes per idle connection");
+
+static inline bool conn_explicit_slot(const struct conn *c)
+{
+	return c->slot >= c->io->cfg.auto_slots;
+}
 
 /* ---- handles and table (conn.c) */
 static inline rln_conn conn_handle(const struct conn *c)
@@ -151,6 +162,8 @@ static inline rln_conn conn_handle(const struct conn *c)
 }
 /* The open connection h names on this worker, or -EPERM, -EXDEV, -EBADF. */
 int conn_lookup(rln_conn h, struct conn **out, const char *call);
+/* The same for the library's own second look: no complaint. NULL: closed meanwhile. */
+struct conn *conn_find(rln_conn h);
 int conn_off_worker(const char *call); /* -EPERM, and says so once */
 /* The object of slot, made when needed; NULL: out of memory. */
 struct conn *conn_at(struct io *io, unsigned slot);
@@ -223,6 +236,6 @@ void conn_close_step(struct conn *c);
 void conn_timer_fire(struct timer *t);
 void conn_timer_update(struct conn *c);
 void conn_timer_outq(struct conn *c, int outq); /* answer of CTL_OUTQ */
-void conn_closed(struct conn *c);		/* the close op ended: the slot is free */
+void conn_closed(struct conn *c, int res);	/* the close op ended: the slot is free */
 
 #endif

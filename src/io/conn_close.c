@@ -42,7 +42,7 @@ static void begin(struct conn *c, int err)
 	c->arriving = c->rx.bytes || (c->read == READ_OPEN && c->arm != ARM_ARMED);
 	conn_set_life(c, LIFE_CLOSING);
 	c->phase = CLOSE_FLUSH;
-	c->close_err = err;
+	c->close_err = (int16_t)err;
 	c->close_began_ns = c->last_tx_ns = io->loop->now_ns;
 	wake_waiters(c);
 	conn_recv_drop(c);
@@ -184,8 +184,8 @@ static bool step_owed(struct conn *c)
 	if (conn_ctl_busy(c))
 		return false;
 	if (c->zc_owed) {
-		if (c->reset_wanted && is_tcp(c) && !c->fin_wanted) {
-			c->fin_wanted = true; /* once */
+		if (c->reset_wanted && is_tcp(c) && !c->owed_reset) {
+			c->owed_reset = true; /* once */
 			c->io->stats.resets++;
 			conn_ctl(c, CTL_RESET);
 		}
@@ -233,17 +233,17 @@ void conn_close_step(struct conn *c)
 }
 
 /* The descriptor is closed: the slot is free and every handle of this life is stale. */
-void conn_closed(struct conn *c)
+void conn_closed(struct conn *c, int res)
 {
 	struct io *io = c->io;
-	struct listener *reopen = c->reopen, *lis = c->listener;
+	struct listener *reopen = c->reopen, *lis = c->mode->listener;
 	unsigned char peer[sizeof c->peer];
 	socklen_t peer_bytes = c->peer_bytes;
 
-	RLN_ASSERT(c->life == LIFE_CLOSING && c->phase == CLOSE_DIRECT && !c->zc_owed);
-	if (c->ctl_res < 0)
+	RLN_ASSERT(c->life == LIFE_CLOSING && c->phase == CLOSE_DIRECT && !c->zc_owed); /* INV-09 */
+	if (res < 0)
 		log_line(RLN_LOG_ERROR, "close of direct descriptor %u: %s", c->slot,
-			 rln_strerror(c->ctl_res));
+			 rln_strerror(res));
 	if (c->own_mode)
 		sys_free((void *)(uintptr_t)c->mode);
 	conn_set_life(c, LIFE_CLOSED);
@@ -251,7 +251,7 @@ void conn_closed(struct conn *c)
 		c->generation = 1;
 	c->reopen = NULL;
 	io->stats.conns_owned--;
-	if (c->explicit_slot)
+	if (conn_explicit_slot(c))
 		files_slot_free(&io->files, c->slot);
 	else
 		io->auto_open--;

@@ -371,8 +371,8 @@ void conn_deliver(struct conn *c)
 void conn_recv_taken(struct conn *c, size_t n)
 {
 	c->io->queued_bytes -= n;
-	c->taken += n;
-	c->shown = c->shown > n ? c->shown - n : 0;
+	c->took = true;
+	c->shown = c->shown > n ? c->shown - (uint32_t)n : 0;
 	if (c->arm == ARM_IDLE && c->read == READ_OPEN)
 		conn_mark(c);
 }

@@ -187,7 +187,6 @@ static void send_result(struct conn *c, int res)
 		RLN_ASSERTF((uint32_t)res <= c->inflight, "sent %d of %u", res, c->inflight);
 		tx_advance(c, (size_t)res);
 		c->last_tx_ns = c->io->loop->now_ns;
-		c->progressed = true;
 	} else if (transient(res) || res == 0) {
 		c->io->stats.send_retries++;
 		c->retry_send = true;
@@ -321,8 +320,8 @@ void conn_send_progress(struct conn *c)
 		wake_all(&c->flushers, 0);
 		return;
 	}
-	if (c->tx_bytes <= c->mode->send_low && !c->senders_woken && !list_empty(&c->senders)) {
-		c->senders_woken = 1;
+	if (c->tx_bytes <= c->mode->send_low && !c->sender_woken && !list_empty(&c->senders)) {
+		c->sender_woken = true;
 		waiter_wake(waiter_first(&c->senders), 0);
 	}
 	if (conn_send_idle(c) && c->life == LIFE_OPEN)

@@ -20,18 +20,12 @@ struct serve_arg {
 	void *arg;
 };
 
-static struct conn *still_open(rln_conn h)
-{
-	struct conn *c;
-	return conn_lookup(h, &c, "handler") ? NULL : c;
-}
-
 static int conn_main(void *p)
 {
 	const struct serve_arg *a = p;
 
 	a->on_conn(a->h, a->arg);
-	struct conn *c = still_open(a->h);
+	struct conn *c = conn_find(a->h);
 	if (!c)
 		return 0;
 	c->task = NULL;
@@ -61,13 +55,13 @@ static int request_main(void *p)
 	const struct serve_arg *a = p;
 
 	while (true) {
-		struct conn *c = still_open(a->h);
+		struct conn *c = conn_find(a->h);
 		if (!c)
 			return 0;
-		uint64_t taken = c->taken;
 		c->shown = 0;
+		c->took = false;
 		int r = a->on_request(a->h, a->arg);
-		c = still_open(a->h);
+		c = conn_find(a->h);
 		if (!c)
 			return 0;
 		conn_lent_release(c);
@@ -77,9 +71,9 @@ static int request_main(void *p)
 			conn_close(c, r < 0 ? r : 0);
 			return 0;
 		}
-		if (c->taken != taken && c->rx.bytes && !rln_cancelled())
+		if (c->took && c->rx.bytes && !rln_cancelled())
 			continue;
-		c->shown = c->taken != taken ? 0 : c->rx.bytes;
+		c->shown = c->took ? 0 : (uint32_t)c->rx.bytes;
 		c->serving = false;
 		c->task = NULL;
 		request_idle(c);
@@ -267,12 +261,13 @@ static struct conn *for_inspection(rln_conn h, const char *call, int *err)
 	unsigned slot = (unsigned)(h.h >> 32) & 0xffffff;
 	struct conn *c = NULL;
 
-	*err = conn_lookup(h, &c, call);
-	if (*err != -EBADF || !io || slot / CONN_PAGE >= io->pages || !io->page[slot / CONN_PAGE])
+	*err = -EBADF;
+	if (io && slot / CONN_PAGE < io->pages && io->page[slot / CONN_PAGE])
+		c = conn_at(io, slot);
+	if (!c || !c->in_callback || c->generation != (uint32_t)h.h) {
+		*err = conn_lookup(h, &c, call);
 		return *err ? NULL : c;
-	c = conn_at(io, slot);
-	if (!c->in_callback || c->generation != (uint32_t)h.h)
-		return NULL;
+	}
 	*err = 0;
 	return c;
 }

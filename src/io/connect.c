@@ -109,11 +109,11 @@ static bool family_ok(const struct sockaddr *sa, socklen_t n)
 static int await_connect(struct conn *c, const struct sockaddr *sa, socklen_t n)
 {
 	c->target = sa;
-	c->target_bytes = n;
+	c->target_bytes = (uint8_t)n;
 	conn_ctl(c, CTL_CONNECT);
 	int why = wait_on(&c->flushers, "rln_connect");
 	if (!why)
-		return c->ctl_res;
+		return c->close_err;
 	conn_close(c, why);
 	while (c->ctl_kind == CTL_CONNECT)
 		wait_uncancellable(&c->flushers, "rln_connect");
@@ -145,7 +145,7 @@ static int connect_to(const struct sockaddr *sa, socklen_t n, const rln_connect_
 	}
 	if (n <= sizeof c->peer && sa->sa_family != AF_UNIX) {
 		memcpy(c->peer.raw, sa, n);
-		c->peer_bytes = n;
+		c->peer_bytes = (uint8_t)n;
 	}
 	e = await_connect(c, (struct sockaddr *)&target, n);
 	if (e < 0) {
@@ -255,7 +255,7 @@ int rln_adopt_fd(int fd, rln_conn *out)
 	sys_close(fd);
 	if (family != AF_UNIX && peer_bytes <= sizeof c->peer) {
 		memcpy(c->peer.raw, &peer, peer_bytes);
-		c->peer_bytes = peer_bytes;
+		c->peer_bytes = (uint8_t)peer_bytes;
 	}
 	conn_serve(c);
 	*out = conn_handle(c);

@@ -110,7 +110,7 @@ void give_arrived(void *ctx, const struct io_uring_cqe *cqe)
 	c->own_mode = true;
 	c->user = g->user;
 	memcpy(c->peer.raw, g->peer, g->peer_bytes);
-	c->peer_bytes = g->peer_bytes;
+	c->peer_bytes = (uint8_t)g->peer_bytes;
 	if (k) {
 		memcpy(k->data, g->data, g->bytes);
 		k->end = (uint32_t)g->bytes;
@@ -149,6 +149,7 @@ int rln_give(rln_conn h, unsigned worker, void (*on_conn)(rln_conn c, void *arg)
 	g->mode.on_request = NULL;
 	g->mode.on_conn = on_conn;
 	g->mode.arg = arg;
+	g->mode.listener = NULL; /* of this worker; the connection counts against none there */
 	g->user = c->user;
 	g->family = c->family;
 	memcpy(g->peer, c->peer.raw, c->peer_bytes);

@@ -14,7 +14,7 @@
 /* ---- clients */
 static void set_peer(struct conn *c, const void *peer, socklen_t bytes)
 {
-	c->peer_bytes = bytes <= sizeof c->peer ? bytes : 0;
+	c->peer_bytes = bytes <= sizeof c->peer ? (uint8_t)bytes : 0;
 	memcpy(c->peer.raw, peer, c->peer_bytes);
 }
 
@@ -39,7 +39,6 @@ void listen_accepted(struct listener *l, unsigned slot, const void *peer, sockle
 		return;
 	}
 	conn_open(c, &l->mode, l->family);
-	c->listener = l;
 	l->conns++;
 	if (peer)
 		set_peer(c, peer, peer_bytes);
@@ -261,6 +260,7 @@ void listen_open(struct listener *l, struct io *io, int fd, int family, bool sha
 	memset(l, 0, sizeof *l);
 	l->io = io;
 	l->mode = *mode;
+	l->mode.listener = l;
 	l->fd = fd;
 	l->family = family;
 	l->shared = shared;

@@ -58,7 +58,7 @@ static int reader_park(struct conn *c, rln_conn h, const char *call)
 static int reader_wait(struct conn *c, rln_conn h, size_t want, const char *call)
 {
 	while (c->rx.bytes < want && c->read == READ_OPEN) {
-		c->want = want;
+		c->want = (uint32_t)want;
 		c->bulk = false;
 		int e = reader_park(c, h, call);
 		if (e)
@@ -97,9 +97,9 @@ static ssize_t show_run(struct conn *c, size_t n, rln_view *v)
 	if (chunks_gather(c->io, &c->rx, n) < 0)
 		return -ENOMEM;
 	lend(c, c->rx.head, chunk_bytes(c->rx.head), v);
-	c->lent_max = v->len;
+	c->lent_max = (uint32_t)v->len;
 	if (c->shown < v->len)
-		c->shown = v->len;
+		c->shown = (uint32_t)v->len;
 	return (ssize_t)v->len;
 }
 
@@ -220,7 +220,7 @@ int rln_consume(rln_conn h, size_t n)
 		return e;
 	if (n > c->lent_max)
 		return -EINVAL;
-	c->lent_max -= n;
+	c->lent_max -= (uint32_t)n;
 	chunks_read(&c->rx, NULL, n);
 	conn_recv_taken(c, n);
 	return 0;

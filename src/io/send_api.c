@@ -44,13 +44,13 @@ static int send_admit(struct conn *c, rln_conn h, const char *call)
 
 	if (e)
 		return e;
-	if (RLN_LIKELY(!queue_full(c) && list_empty(&c->senders) && !c->senders_woken))
+	if (RLN_LIKELY(!queue_full(c) && list_empty(&c->senders) && !c->sender_woken))
 		return 0;
 	e = wait_on(&c->senders, call);
 	if (!same_conn(c, h))
 		return e ? e : -ECONNABORTED;
 	if (!e) {
-		c->senders_woken = 0;
+		c->sender_woken = false;
 		e = write_refused(c);
 	}
 	return e;
@@ -59,9 +59,9 @@ static int send_admit(struct conn *c, rln_conn h, const char *call)
 /* After a waiting sender has queued (or given up): the next one, while there is room. */
 static void admit_next(struct conn *c)
 {
-	if (c->senders_woken || list_empty(&c->senders) || queue_full(c))
+	if (c->sender_woken || list_empty(&c->senders) || queue_full(c))
 		return;
-	c->senders_woken = 1;
+	c->sender_woken = true;
 	waiter_wake(waiter_first(&c->senders), 0);
 }
 
@@ -302,7 +302,7 @@ int rln_send_nowait(rln_conn h, const void *p, size_t n)
 		return e;
 	if (n > INT_MAX)
 		return -EINVAL;
-	if (c->tx_bytes > c->mode->send_high || !list_empty(&c->senders) || c->senders_woken) {
+	if (c->tx_bytes > c->mode->send_high || !list_empty(&c->senders) || c->sender_woken) {
 		c->owes_writable = true;
 		conn_mark(c);
 		return -EAGAIN;
