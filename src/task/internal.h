@@ -42,6 +42,17 @@ void kop_cancel_done(struct op_cancel *c);
 /* Park without a node until wake_ns. 0, or the reason of a cancellation. */
 int wait_until(int64_t wake_ns, const char *call);
 
+/* wait_enter() for a call that goes on with the task: *t is set when it returns 0. */
+static inline int wait_enter_task(const char *call, struct task **t)
+{
+	struct sched *s = sched_current();
+
+	*t = s ? s->running : NULL;
+	if (*t && !(*t)->scope && !(*t)->cancelled)
+		return 0;
+	return wait_enter(call);
+}
+
 /* ---- scope.c */
 /* The nearest deadline of t's unshielded scopes. */
 int64_t task_deadline(const struct task *t);

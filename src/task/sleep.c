@@ -10,10 +10,8 @@ rln_ns rln_now(void)
 	return s ? s->loop->now_ns : sys_now();
 }
 
-static int sleep_till(int64_t ns, const char *call)
+static int sleep_till(struct task *t, int64_t ns, const char *call)
 {
-	struct task *t = task_running();
-
 	if (ns > t->sched->loop->now_ns)
 		return wait_until(ns, call);
 	task_yield(t);
@@ -22,42 +20,42 @@ static int sleep_till(int64_t ns, const char *call)
 
 int rln_sleep(rln_ns dur)
 {
-	int err = wait_enter("rln_sleep");
+	struct task *t;
+	int err = wait_enter_task("rln_sleep", &t);
 
 	if (err)
 		return err;
 	/* From the clock, not from the turn's: a sleep is never short. */
-	if (dur <= 0)
-		return sleep_till(INT64_MIN, "rln_sleep");
-	return sleep_till(time_after(sys_now(), dur), "rln_sleep");
+	return sleep_till(t, dur <= 0 ? INT64_MIN : time_after(sys_now(), dur), "rln_sleep");
 }
 
-int rln_sleep_until(rln_ns t)
+int rln_sleep_until(rln_ns until)
 {
-	int err = wait_enter("rln_sleep_until");
-	return err ? err : sleep_till(t, "rln_sleep_until");
+	struct task *t;
+	int err = wait_enter_task("rln_sleep_until", &t);
+	return err ? err : sleep_till(t, until, "rln_sleep_until");
 }
 
 int rln_yield(void)
 {
-	int err = wait_enter("rln_yield");
+	struct task *t;
+	int err = wait_enter_task("rln_yield", &t);
 
 	if (!err)
-		task_yield(task_running());
+		task_yield(t);
 	return err;
 }
 
 int rln_checkpoint(void)
 {
-	int err = wait_enter("rln_checkpoint");
 	struct task *t;
 	struct sched *s;
 	int64_t now_ns;
+	int err = wait_enter_task("rln_checkpoint", &t);
 
 	if (err)
 		return err;
 	/* A loop that computes calls this rarely: the clock is read each time. */
-	t = task_running();
 	s = t->sched;
 	now_ns = sys_now();
 	if (!s->slice_end_ns)

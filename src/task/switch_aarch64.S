@@ -1,8 +1,9 @@
 /*
  * void task_switch(void **save, void *load): a normal call, so the compiler has already spilled what
- * a call may clobber. Leaves by an indirect jump: a return would always be mispredicted, since the
- * processor's stack of return addresses still belongs to the other side. With branch target
- * identification it must return all the same: the place of a call is no target of jumps.
+ * a call may clobber. Leaves by an indirect jump, since a return is predicted to go back to the
+ * caller of this side. Where the other side was left by the same call, that is right, and keeps the
+ * predictions of all returns to come in step: then it returns. With branch target identification it
+ * always returns: the place after a call is no target of jumps.
  */
 #if defined(__ARM_FEATURE_BTI_DEFAULT)
 #define LEAVE ret
@@ -51,6 +52,7 @@ task_switch:
 	.cfi_rel_offset d14, 144
 	.cfi_rel_offset d15, 152
 	mov	x9, sp
+	mov	x10, x30
 	str	x9, [x0]
 	mov	sp, x1
 	/*
@@ -89,7 +91,10 @@ task_switch:
 	.cfi_restore d13
 	.cfi_restore d14
 	.cfi_restore d15
-	LEAVE
+	cmp	x30, x10
+	b.ne	1f
+	ret
+1:	LEAVE
 	.cfi_endproc
 	.size	task_switch, . - task_switch
 

@@ -1,4 +1,5 @@
 /* Who runs when: order, turns, slices, many tasks, and what idle ones give back. */
+#include "task/fiber.h"
 #include "task_fixture.h"
 
 #include <pthread.h>
@@ -169,7 +170,7 @@ static int waiting_life(void *arg)
 	return 0;
 }
 
-#if defined(__SANITIZE_THREAD__) || (STACK_SCALE > 1 && !defined(__SANITIZE_ADDRESS__))
+#if defined(FIBER_TSAN)
 #define MANY 500 /* ThreadSanitizer has room for so many fibers */
 #else
 #define MANY 10000
@@ -406,7 +407,7 @@ static void overflow_elsewhere(void)
 #if STACK_SCALE == 1
 #define DIES(fn, text) CHECK_DIES(fn, SIGSEGV, text)
 #define KIBS "128"
-#elif defined(__SANITIZE_THREAD__)
+#elif defined(FIBER_TSAN)
 #define DIES(fn, text) CHECK_DIES(fn, -66, text)
 #define KIBS "512"
 #else

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "ring/uapi.h"
+#include "task/fiber.h"
 #include "task/stack.h"
 #include "test.h"
 
@@ -54,7 +55,7 @@ static void write_guard_begin(void)
 
 #if STACK_SCALE > 1
 #define CHECK_FAULTS(fn) CHECK_DIES(fn, SANITIZER_EXIT, "SEGV")
-#if defined(__SANITIZE_THREAD__)
+#if defined(FIBER_TSAN)
 #define SANITIZER_EXIT -66
 #else
 #define SANITIZER_EXIT -1
