@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Every example, run and asked.
+. "$(dirname "$0")/lib_tool.sh"
+examples=$build/examples
+
+# talk ADDR PYTHON: the code, with a connected socket s and recv(n) for exactly n bytes
+talk() {
+	timeout 60 python3 -c '
+import socket, sys, time
+host, port = sys.argv[1].rsplit(":", 1)
+for attempt in range(200):
+    try:
+        s = socket.create_connection((host, int(port)))
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.05)
+s.settimeout(20)
+def recv(n):
+    got = b""
+    while len(got) < n:
+        part = s.recv(n - len(got))
+        if not part:
+            break
+        got += part
+    return got
+exec(sys.argv[2])' "$1" "$2"
+}
+
+free_port() {
+	python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# echo says nothing: it is asked until it answers.
+port=$(free_port)
+"$examples/echo" "127.0.0.1:$port" 2>"$work/err" &
+pid=$!
+servers+=("$pid")
+check "echo: a megabyte and its end" talk "127.0.0.1:$port" '
+import threading
+data = bytes(i * 7 % 251 for i in range(1 << 20))
+threading.Thread(target=lambda: (s.sendall(data), s.shutdown(1))).start()
+assert recv(len(data) + 1) == data'
+echo_pid=$pid
+
+run "$examples/client" "127.0.0.1:$port" "are you there"
+is "client: answer" "are you there" "$out"
+is "client: status" 0 "$status"
+run "$examples/client" 127.0.0.1:1
+is "client: nobody there" 1 "$status"
+has "client: nobody there" "$err" "127.0.0.1:1"
+# A listener that never answers: the deadline ends it.
+python3 -c '
+import socket, sys
+l = socket.create_server(("127.0.0.1", 0))
+print(l.getsockname()[1], flush=True)
+sys.stdin.read()' > >(read -r p && echo "$p" >"$work/port") < <(sleep 20) &
+mute=$!
+servers+=("$mute")
+for _ in $(seq 200); do [ -s "$work/port" ] && break || sleep 0.05; done
+run "$examples/client" "127.0.0.1:$(cat "$work/port")"
+is "client: deadline" 1 "$status"
+has "client: deadline" "$err" "no answer"
+kill "$mute"
+
+if start 1 "$examples/proxy" 127.0.0.1:0 "127.0.0.1:$port"; then
+	check "proxy: both ways, and the half-close" talk "${addr[0]}" '
+import threading
+data = bytes(i * 11 % 251 for i in range(1 << 20))
+threading.Thread(target=lambda: (s.sendall(data), s.shutdown(1))).start()
+assert recv(len(data) + 1) == data'
+	stop proxy
+fi
+if start 1 "$examples/proxy" 127.0.0.1:0 127.0.0.1:1; then
+	check "proxy: nobody behind it" talk "${addr[0]}" '
+try:
+    assert s.recv(1) == b"", "bytes out of nowhere"
+    raise SystemExit("an orderly end")
+except ConnectionResetError:
+    pass'
+	stop "proxy without upstream"
+fi
+pid=$echo_pid
+stop echo
+
+if start 1 "$examples/parser" 127.0.0.1:0; then
+	check "parser: any cut" talk "${addr[0]}" '
+import struct
+messages = [bytes([i]) * (i * 37 % 3000) for i in range(200)]
+stream = b"".join(struct.pack(">I", len(m)) + m for m in messages)
+at, step = 0, 1
+while at < len(stream):
+    s.sendall(stream[at:at + step])
+    at += step
+    step = step * 5 % 4099 + 1
+assert recv(len(stream)) == stream'
+	check "parser: a length too large" talk "${addr[0]}" '
+s.sendall(b"\xff\xff\xff\xff")
+try:
+    assert s.recv(1) == b""
+except ConnectionResetError:
+    pass'
+	stop parser
+fi
+
+if start 3 "$examples/modes" 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0; then
+	for i in 0 1 2; do
+		check "modes: listener $i" talk "${addr[$i]}" '
+s.sendall(b"one\ntwo\nthr")
+assert recv(8) == b"one\ntwo\n"
+s.sendall(b"ee\n")
+assert recv(6) == b"three\n"
+for i in range(1000):
+    s.sendall(b"line %d\n" % i)
+    assert recv(len(b"line %d\n" % i)) == b"line %d\n" % i'
+	done
+	stop modes
+fi
+
+# SIGTERM while a request is being served: it is answered, then all ends.
+if start 1 "$examples/shutdown" 127.0.0.1:0; then
+	check "shutdown: the request under way is answered" talk "${addr[0]}" "
+import os
+s.sendall(b'first\\n')
+assert recv(6) == b'first\\n'
+s.sendall(b'last\\n')
+time.sleep(0.05)
+os.kill($pid, 15)
+assert recv(6) == b'last\\n'"
+	read -r -t 10 line <&3
+	is "shutdown: its last word" "drained, 2 answered" "$line"
+	ended 20
+	is "shutdown: status" 0 "$status"
+fi
+done_testing
