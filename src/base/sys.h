@@ -85,5 +85,6 @@ int sys_fault_catch(void (*fn)(const void *addr));
 int sys_altstack_set(void *p, size_t n);
 void sys_altstack_clear(const void *p);		/* nothing if the thread's is another one */
 int sys_write(int fd, const void *p, size_t n); /* all of it; for reports */
+bool sys_readable(const void *p); /* 8 bytes at p; true also when that cannot be found out */
 
 #endif

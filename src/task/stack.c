@@ -45,7 +45,10 @@ static uint64_t read_number(const char *path, uint64_t otherwise)
 	return strtoull(text, NULL, 10);
 }
 
-/* Tried on a page of its own: kernels before 6.13 do not know it, locked memory refuses it. */
+/*
+ * Tried on a page of its own: kernels before 6.13 do not know it, locked memory refuses it, and
+ * emulators of system calls report success for advice that they ignore.
+ */
 static enum stack_guard guard_probe(void)
 {
 	int err;
@@ -54,9 +57,9 @@ static enum stack_guard guard_probe(void)
 
 	if (!p)
 		return STACK_GUARD_MPROTECT;
-	err = sys_advise(p, n, RU_MADV_GUARD_INSTALL);
+	bool guarded = sys_advise(p, n, RU_MADV_GUARD_INSTALL) >= 0 && !sys_readable(p);
 	sys_unmap(p, n);
-	return err < 0 ? STACK_GUARD_MPROTECT : STACK_GUARD_MADVISE;
+	return guarded ? STACK_GUARD_MADVISE : STACK_GUARD_MPROTECT;
 }
 
 int stack_pool_open(struct stack_pool *p, size_t guard_bytes, unsigned keep)
