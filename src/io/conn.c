@@ -247,6 +247,7 @@ static void ctl_finish(struct op *op, const struct op_event *ev)
 	if (!ev->last)
 		return;
 	op_reset(op);
+	c->ctl_cancelled = false;
 	c->ctl_kind = CTL_NONE;
 	switch (kind) {
 	case CTL_CLOSE:
@@ -304,10 +305,53 @@ void conn_mark(struct conn *c)
 	list_push_back(&c->io->dirty, &c->dirty);
 }
 
+void conn_cancel_send(struct conn *c)
+{
+	if (!op_busy(&c->send) || c->send_cancelled || op_busy(&c->cancel.op))
+		return; /* the cancel op's CQE marks us dirty */
+	c->send_cancelled = true;
+	op_cancel_with(&c->io->loop->ops, &c->send, &c->cancel);
+}
+
+void conn_cancel_ctl(struct conn *c)
+{
+	if (!op_busy(&c->ctl) || c->ctl_cancelled || op_busy(&c->cancel.op))
+		return;
+	c->ctl_cancelled = true;
+	op_cancel_with(&c->io->loop->ops, &c->ctl, &c->cancel);
+}
+
+void conn_cancel_again(struct conn *c)
+{
+	if (op_busy(&c->cancel.op))
+		return;
+	if (c->arm == ARM_CANCELLING)
+		op_cancel_with(&c->io->loop->ops, &c->recv, &c->cancel);
+	else if (c->send_cancelled)
+		op_cancel_with(&c->io->loop->ops, &c->send, &c->cancel);
+	else if (c->ctl_cancelled)
+		op_cancel_with(&c->io->loop->ops, &c->ctl, &c->cancel);
+}
+
+/*
+ * A cancel's CQE comes before that of the op it ends, so one turn later the op is still out only
+ * if the cancel missed it (-EALREADY). Again then, but not at once: that could go on for long.
+ */
+static void watch_cancels(struct conn *c)
+{
+	if (c->retry_cancel || c->cancel.op.state != OP_IDLE)
+		return;
+	if (c->arm != ARM_CANCELLING && !c->send_cancelled && !c->ctl_cancelled)
+		return;
+	c->retry_cancel = true;
+	conn_timer_update(c);
+}
+
 void conn_step(struct conn *c)
 {
 	if (c->life == LIFE_OPENING || c->life == LIFE_CLOSED)
 		return;
+	watch_cancels(c);
 	if (c->life == LIFE_CLOSING) {
 		conn_close_step(c);
 		return;

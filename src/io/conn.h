@@ -125,11 +125,13 @@ struct conn {
 	bool is_dirty : 1;
 	bool keep_open : 1;
 	bool reset_wanted : 1, owed_reset : 1;
-	bool eof_held : 1;	/* a receive of 0 that may be a reset: CTL_HUP decides */
-	bool sender_woken : 1;	/* the first of senders was woken and has not run yet */
-	bool cancel_send : 1;	/* the unit at the head wants its SQE back */
-	bool zc_live : 1;	/* a zero-copy send's first CQE is outstanding */
-	bool retry_send : 1;	/* a transient error: the timer tries again */
+	bool eof_held : 1;     /* a receive of 0 that may be a reset: CTL_HUP decides */
+	bool sender_woken : 1; /* the first of senders was woken and has not run yet */
+	bool cancel_send : 1;  /* the unit at the head wants its SQE back */
+	bool zc_live : 1;      /* a zero-copy send's first CQE is outstanding */
+	bool retry_send : 1;   /* a transient error: the timer tries again */
+	bool send_cancelled : 1, ctl_cancelled : 1; /* a cancel of it went out */
+	bool retry_cancel : 1;	/* a cancel missed its op: the timer tries again */
 	bool owes_writable : 1; /* a send_nowait gave -EAGAIN */
 	bool data_blocked : 1;	/* callback declined with an -EAGAIN outstanding */
 	bool in_callback : 1;	/* close, on_close: rln_user and rln_peer still answer */
@@ -179,6 +181,11 @@ void conn_set_read(struct conn *c, enum conn_read to, int err);
 void conn_set_write(struct conn *c, enum conn_write to, int err);
 void conn_set_life(struct conn *c, enum conn_life to);
 void conn_check(const struct conn *c);
+/* Ask for the end of the send or control op in flight, once; a cancel that misses is repeated. */
+void conn_cancel_send(struct conn *c);
+void conn_cancel_ctl(struct conn *c);
+/* The cancel that missed, again. */
+void conn_cancel_again(struct conn *c);
 /* Run the control op. It must be idle. */
 void conn_ctl(struct conn *c, enum ctl_kind kind);
 static inline bool conn_ctl_busy(const struct conn *c)

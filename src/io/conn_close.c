@@ -107,8 +107,8 @@ static bool step_flush(struct conn *c)
 static bool step_reset(struct conn *c)
 {
 	if (conn_ctl_busy(c)) {
-		if (c->ctl_kind == CTL_CONNECT && !op_busy(&c->cancel.op))
-			op_cancel_with(&c->io->loop->ops, &c->ctl, &c->cancel);
+		if (c->ctl_kind == CTL_CONNECT)
+			conn_cancel_ctl(c);
 		return false;
 	}
 	c->io->stats.resets += is_tcp(c);
@@ -147,14 +147,11 @@ static bool step_linger(struct conn *c)
 /* Cancel and await. Only the ops' own last CQEs count. */
 static bool step_quiesce(struct conn *c)
 {
-	struct ops *ops = &c->io->loop->ops;
-
 	if (c->arm == ARM_ARMED)
 		conn_recv_disarm(c);
-	if (op_busy(&c->send) && !op_busy(&c->cancel.op))
-		op_cancel_with(ops, &c->send, &c->cancel);
-	if (c->ctl_kind == CTL_CONNECT && op_busy(&c->ctl) && !op_busy(&c->cancel.op))
-		op_cancel_with(ops, &c->ctl, &c->cancel);
+	conn_cancel_send(c);
+	if (c->ctl_kind == CTL_CONNECT)
+		conn_cancel_ctl(c);
 	if (c->arm != ARM_IDLE || c->send.state != OP_IDLE || c->zc_live || conn_ctl_busy(c) ||
 	    c->cancel.op.state != OP_IDLE)
 		return false;

@@ -205,6 +205,7 @@ static void send_finish(struct op *op, const struct op_event *ev)
 	if (!ev->last)
 		return;
 	op_reset(op);
+	c->send_cancelled = false;
 	if (ev->res < (int32_t)c->inflight && ev->res > 0)
 		c->io->stats.send_retries++;
 	send_result(c, ev->res);
@@ -290,8 +291,8 @@ void conn_send_step(struct conn *c)
 {
 	struct tx *t = c->tx_head;
 
-	if (c->cancel_send && c->send.state != OP_IDLE && !op_busy(&c->cancel.op))
-		op_cancel_with(&c->io->loop->ops, &c->send, &c->cancel);
+	if (c->cancel_send)
+		conn_cancel_send(c);
 	if (!t || c->write >= WRITE_SHUT || c->retry_send)
 		return;
 	if (c->send.state != OP_IDLE || c->zc_live)

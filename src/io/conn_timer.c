@@ -111,7 +111,7 @@ static int64_t close_at(const struct conn *c)
 
 static int64_t next_at(const struct conn *c)
 {
-	int64_t at = c->retry_send ? c->io->loop->now_ns + RETRY_NS : INT64_MAX;
+	int64_t at = c->retry_send || c->retry_cancel ? c->io->loop->now_ns + RETRY_NS : INT64_MAX;
 
 	if (c->life == LIFE_CLOSING)
 		return earlier(at, close_at(c));
@@ -160,6 +160,10 @@ void conn_timer_fire(struct timer *t)
 	if (c->retry_send) {
 		c->retry_send = false;
 		conn_mark(c);
+	}
+	if (c->retry_cancel) {
+		c->retry_cancel = false;
+		conn_cancel_again(c);
 	}
 	if (c->life == LIFE_CLOSING) {
 		if (now >= close_at(c))

@@ -110,6 +110,17 @@ static unsigned room(const struct listener *l)
 }
 
 /* ---- accept ops */
+static void cancel_accepts(struct listener *l)
+{
+	struct ops *ops = &l->io->loop->ops;
+
+	if (op_busy(&l->multi.op) && !op_busy(&l->multi_cancel.op))
+		op_cancel_with(ops, &l->multi.op, &l->multi_cancel);
+	for (unsigned i = 0; i < LISTEN_SINGLES; i++)
+		if (op_busy(&l->single[i].io.op) && !op_busy(&l->single[i].cancel.op))
+			op_cancel_with(ops, &l->single[i].io.op, &l->single[i].cancel);
+}
+
 static void back_off(struct listener *l)
 {
 	l->backing_off = true;
@@ -120,7 +131,10 @@ static void backoff_over(struct timer *t)
 {
 	struct listener *l = container_of(t, struct listener, backoff);
 	l->backing_off = false;
-	listen_step(l);
+	if (l->closing)
+		cancel_accepts(l); /* the first cancel missed: -EALREADY */
+	else
+		listen_step(l);
 }
 
 static void accept_error(struct listener *l, int err)
@@ -291,8 +305,12 @@ static void step_or_finish(struct listener *l)
 	}
 	for (unsigned i = 0; i < LISTEN_SINGLES && !busy; i++)
 		busy = op_busy(&l->single[i].cancel.op);
-	if (busy || l->ops_done)
+	if (l->ops_done)
 		return;
+	if (busy) {
+		back_off(l);
+		return;
+	}
 	l->ops_done = true;
 	list_remove(&l->node);
 	timer_cancel(&l->io->loop->wheel, &l->backoff);
@@ -302,16 +320,10 @@ static void step_or_finish(struct listener *l)
 
 void listen_close(struct listener *l)
 {
-	struct ops *ops = &l->io->loop->ops;
-
 	if (l->closing)
 		return;
 	l->closing = true;
-	if (op_busy(&l->multi.op) && !op_busy(&l->multi_cancel.op))
-		op_cancel_with(ops, &l->multi.op, &l->multi_cancel);
-	for (unsigned i = 0; i < LISTEN_SINGLES; i++)
-		if (op_busy(&l->single[i].io.op) && !op_busy(&l->single[i].cancel.op))
-			op_cancel_with(ops, &l->single[i].io.op, &l->single[i].cancel);
+	cancel_accepts(l);
 	step_or_finish(l);
 }
 

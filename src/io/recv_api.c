@@ -315,6 +315,7 @@ static int receive_into(struct conn *c, rln_conn h, struct recv_into *into, cons
 {
 	c->into = into;
 	c->reader_direct = true;
+	conn_mark(c); /* a multishot that is armed gives way */
 	int e = reader_park(c, h, call);
 	if (into->done)
 		return 0;

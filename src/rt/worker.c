@@ -178,6 +178,7 @@ void worker_stop(struct worker *w)
 
 	/* no operation is out any more: nothing of this memory is the kernel's */
 	io_close(&w->io);
+	sched_close(&w->sched); /* its signal stack is this thread's */
 	w->io_open = false;
 	worker_leave(before);
 }
@@ -186,9 +187,10 @@ void worker_close(struct worker *w)
 {
 	struct ctx *before = worker_enter(w);
 
-	if (w->io_open)
+	if (w->io_open) {
 		io_close(&w->io);
-	sched_close(&w->sched);
+		sched_close(&w->sched);
+	}
 	loop_close(&w->loop);
 	sys_free(w->listeners);
 	worker_leave(before);
