@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Borrowed bytes of one send call that are copied; more go out in place (API: 16 KiB). */
 #define SEND_CHUNK 16384
@@ -19,7 +20,7 @@ struct ctx *worker_enter(struct worker *w)
 {
 	struct ctx *before = ctx_current_;
 
-	ctx_current_ = &w->ctx;
+	ctx_current_ = w->ctx;
 	log_use(&w->shared->cfg->log);
 	return before;
 }
@@ -95,6 +96,19 @@ static void drain_timer_fired(struct timer *t)
 		w->kill_due = true;
 }
 
+/* A child of fork() has our memory but not our ring: there every call must find no worker. */
+static int open_ctx(struct worker *w, struct diag *why)
+{
+	int e;
+
+	w->ctx = sys_map(sys_page_size(), 0, &e);
+	if (!w->ctx)
+		return diag_set(why, e, "no memory for worker %u", w->index);
+	sys_advise(w->ctx, sys_page_size(), MADV_WIPEONFORK);
+	*w->ctx = (struct ctx){ &w->loop, &w->sched, &w->io, w };
+	return 0;
+}
+
 int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
 		const struct ring_kernel *kernel, struct diag *why)
 {
@@ -123,11 +137,13 @@ int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
 	memset(w, 0, sizeof *w);
 	w->shared = shared;
 	w->index = index;
-	w->ctx = (struct ctx){ &w->loop, &w->sched, &w->io, w };
 	timer_init(&w->drain_timer, drain_timer_fired);
-	int e = loop_open(&w->loop, &loop, why);
+	int e = open_ctx(w, why);
 	if (e)
 		return e;
+	e = loop_open(&w->loop, &loop, why);
+	if (e)
+		goto fail_ctx;
 	e = sched_open(&w->sched, &w->loop, &sched);
 	if (e) {
 		diag_set(why, e, "no memory for the task stacks of worker %u (%s)", index,
@@ -150,6 +166,8 @@ fail_sched:
 	sched_close(&w->sched);
 fail_loop:
 	loop_close(&w->loop);
+fail_ctx:
+	sys_unmap(w->ctx, sys_page_size());
 	return e;
 }
 
@@ -194,6 +212,7 @@ void worker_close(struct worker *w)
 	loop_close(&w->loop);
 	sys_free(w->listeners);
 	worker_leave(before);
+	sys_unmap(w->ctx, sys_page_size());
 }
 
 /* ---- the drain */

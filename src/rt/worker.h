@@ -33,7 +33,7 @@ struct worker_shared {
 };
 
 struct worker {
-	struct ctx ctx;
+	struct ctx *ctx; /* a page of its own that is zero in a forked child: no worker there */
 	struct loop loop;
 	struct sched sched;
 	struct io io;
