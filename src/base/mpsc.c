@@ -2,7 +2,7 @@
  * The queue between threads. Producers push onto a stack; the consumer takes the whole stack and
  * turns it round, so nobody ever waits for another thread and order per producer holds.
  *
- * INV: a push and a sleep never miss each other. The producer stores the node, then reads
+ * INV-31: a push and a sleep never miss each other. The producer stores the node, then reads
  * `sleeping`; the consumer stores `sleeping`, then reads the head. All four are sequentially
  * consistent, so at least one side sees the other's store. (Not fences: TSan does not know them.)
  */

@@ -68,7 +68,7 @@ struct chunk *chunk_lease(struct io *io, unsigned bid, uint32_t bytes)
 
 void chunk_unref(struct chunk *c)
 {
-	RLN_ASSERT(c->refs > 0);
+	RLN_ASSERT(c->refs > 0); /* INV-22 */
 	if (--c->refs)
 		return;
 	struct io *io = c->io;
@@ -134,6 +134,7 @@ static size_t gather_cap(size_t n)
 	return cap;
 }
 
+/* INV-22: never behind bytes that somebody else sees. */
 static bool appendable(const struct chunk *c, size_t n)
 {
 	return c->bid < 0 && c->refs == 1 && c->cap - c->end >= n;

@@ -17,6 +17,7 @@
 static void check_edge(const struct conn *c, const char *field, const uint8_t *edges, unsigned from,
 		       unsigned to)
 {
+	/* INV-21 */
 	RLN_ASSERTF(edges[from] & 1u << to, "connection %u: %s %u -> %u", c->slot, field, from, to);
 }
 
@@ -290,7 +291,7 @@ void conn_ctl(struct conn *c, enum ctl_kind kind)
 		[CTL_PEER] = &ctl_cmd_class,	    [CTL_HUP] = &ctl_poll_class,
 		[CTL_OUTQ] = &ctl_cmd_class,
 	};
-	RLN_ASSERT(!conn_ctl_busy(c));
+	RLN_ASSERT(!conn_ctl_busy(c)); /* INV-25 */
 	c->ctl_kind = (uint8_t)kind;
 	op_init(&c->ctl, classes[kind]);
 	op_submit(&c->io->loop->ops, &c->ctl);
@@ -380,6 +381,7 @@ void conn_check(const struct conn *c)
 		tx += t->len - t->off;
 	RLN_ASSERT(rx == c->rx.bytes);
 	RLN_ASSERT(tx == c->tx_bytes);
+	/* INV-16 */
 	RLN_ASSERT((c->arm == ARM_ARMED || c->arm == ARM_CANCELLING) == op_busy(&c->recv));
 	RLN_ASSERT((c->arm == ARM_PARKED) == (c->arm == ARM_PARKED && list_linked(&c->parked)));
 	RLN_ASSERT(c->life != LIFE_CLOSED || (!rx && !tx && !c->lent));

@@ -79,8 +79,8 @@ static bool step_flush(struct conn *c)
 {
 	conn_send_step(c);
 	if (c->write == WRITE_BROKEN && !op_busy(&c->send) && !c->zc_live) {
-		/* a peer that is gone needs no RST; one that is not must not take this for the end
-		 */
+		/* INV-19: a peer that is gone needs no RST; one that is not must not take this
+		 * for the end */
 		bool gone = c->write_err == -ECONNRESET || c->write_err == -EPIPE ||
 			    c->write_err == -ENOTCONN;
 		c->phase = gone && !c->failed_sent ? CLOSE_QUIESCE : CLOSE_RESET;

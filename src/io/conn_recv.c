@@ -96,9 +96,9 @@ void conn_read_end(struct conn *c, int err)
 }
 
 /*
- * A receive of 0 is EOF, unless a reset was told to the send instead (Linux reports it once, to
- * whichever op runs first, and the receive then gives 0). The socket's state tells: a connection
- * that was reset polls HUP, one whose peer sent FIN only RDHUP.
+ * INV-20. A receive of 0 is EOF, unless a reset was told to the send instead (Linux reports it
+ * once, to whichever op runs first, and the receive then gives 0). The socket's state tells: a
+ * connection that was reset polls HUP, one whose peer sent FIN only RDHUP.
  */
 static void recv_zero(struct conn *c)
 {
@@ -240,7 +240,7 @@ static void recv_finish(struct op *op, const struct op_event *ev)
 	if (k)
 		recv_data(c, k);
 	op_reset(op);
-	conn_set_arm(c, ARM_IDLE); /* by F_MORE alone, never by res */
+	conn_set_arm(c, ARM_IDLE); /* INV-07: by F_MORE alone, never by res */
 	if (mode == RECV_INTO)
 		into_ended(c, ev->res);
 	if (ev->res == 0 && c->read == READ_OPEN)

@@ -184,6 +184,7 @@ static void unit_cancelled(struct conn *c, struct send_unit *u)
 static void send_result(struct conn *c, int res)
 {
 	if (res > 0) {
+		/* INV-18 */
 		RLN_ASSERTF((uint32_t)res <= c->inflight, "sent %d of %u", res, c->inflight);
 		tx_advance(c, (size_t)res);
 		c->last_tx_ns = c->io->loop->now_ns;
@@ -266,7 +267,7 @@ static void zc_finish(struct op *op, const struct op_event *ev)
 		zc_notified(c, t, ev);
 		return;
 	}
-	/* the notification is owed exactly when F_MORE says so, also on an error and on 0 */
+	/* INV-26: a notification is owed exactly when F_MORE says so, on an error and 0 too */
 	c->zc_live = false;
 	if (!ev->last) {
 		t->owed = true;
@@ -296,7 +297,7 @@ void conn_send_step(struct conn *c)
 	if (!t || c->write >= WRITE_SHUT || c->retry_send)
 		return;
 	if (c->send.state != OP_IDLE || c->zc_live)
-		return;
+		return; /* INV-17 */
 	if (!t->zc) {
 		op_submit(&c->io->loop->ops, &c->send);
 		return;

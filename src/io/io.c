@@ -195,5 +195,5 @@ void io_check(struct io *io)
 
 	bufring_check(&io->bufs);
 	io_each_conn(io, check_conn, &queued);
-	RLN_ASSERT(queued == io->queued_bytes);
+	RLN_ASSERT(queued == io->queued_bytes); /* INV-23 */
 }

@@ -92,6 +92,7 @@ static unsigned backlogs(const struct io *io)
 	return sum;
 }
 
+/* INV-27 */
 static bool ample(const struct listener *l)
 {
 	return !l->shared && l->io->caps->multishot_accept && l->io->caps->socket_cmd &&
@@ -294,7 +295,7 @@ void listen_open(struct listener *l, struct io *io, int fd, int family, bool sha
 	listen_step(l);
 }
 
-/* The socket is closed only when no accept holds it: otherwise the port stays busy for a while. */
+/* INV-28: closed only when no accept holds the socket: else the port stays busy for a while. */
 static void step_or_finish(struct listener *l)
 {
 	bool busy = op_busy(&l->multi.op) || op_busy(&l->multi_cancel.op) || l->singles_live;

@@ -3,7 +3,7 @@
  * the loop's read op on that eventfd then ends its wait. Does not know who posts, and counts no
  * queue length: limits on posting belong to the callers.
  *
- * K18: a wake is never consumed without a turn. inbox_wake() leaves `poked` behind, and only the
+ * INV-31: a wake is never consumed without a turn. inbox_wake() leaves `poked` behind, and only the
  * two ends of a wait take it away: a refused sleep and a finished one, both of which return to
  * whoever called the turn, who then looks at what the waker set before.
  */

@@ -96,8 +96,8 @@ static void run_stage(struct loop *l, enum loop_stage stage)
 }
 
 /*
- * Is there work that no completion has to announce? Waiting ops count: this enter frees the SQ for
- * them. So do finishes not yet delivered, and CQEs the last bounded reap left.
+ * INV-32. Is there work that no completion has to announce? Waiting ops count: this enter frees the
+ * SQ for them. So do finishes not yet delivered, and CQEs the last bounded reap left.
  */
 static bool work_left(const struct loop *l)
 {

@@ -74,7 +74,7 @@ static void slot_insert(struct wheel *w, struct timer *t, uint64_t tick)
 {
 	unsigned level = level_for(w, tick), slot = digit(tick, level);
 
-	RLN_DEBUG_ASSERT(tick > w->tick && level < WHEEL_LEVELS);
+	RLN_DEBUG_ASSERT(tick > w->tick && level < WHEEL_LEVELS); /* INV-29 */
 	t->level = (uint8_t)level;
 	t->slot = (uint8_t)slot;
 	list_push_back(&w->slot[level][slot], &t->node);
@@ -237,5 +237,5 @@ void wheel_check(const struct wheel *w)
 		RLN_ASSERT(container_of(node, struct timer, node)->deadline_ns <= w->now_ns);
 		count++;
 	}
-	RLN_ASSERT(count == w->armed);
+	RLN_ASSERT(count == w->armed); /* INV-30 */
 }

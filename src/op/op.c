@@ -24,6 +24,7 @@ static const uint8_t op_edges[] = {
 
 static void op_set_state(struct op *op, enum op_state to)
 {
+	/* INV-03 */
 	RLN_ASSERTF(op_edges[op->state] >> to & 1u, "%s: state %u -> %u",
 		    op_kind_name(op->cls->kind), op->state, to);
 	op->state = (uint8_t)to;
@@ -99,6 +100,7 @@ static void op_unqueue(struct ops *ops, struct op *op, int32_t res)
 
 static void op_check_fresh(const struct op *op)
 {
+	/* INV-04 */
 	RLN_ASSERTF(op->state == OP_IDLE, "%s: submitted in state %u", op_kind_name(op->cls->kind),
 		    op->state);
 	RLN_ASSERT(!op->linked);
@@ -111,7 +113,7 @@ void op_submit(struct ops *ops, struct op *op)
 
 	op_check_fresh(op);
 	op->cancel_wanted = false;
-	sqe = list_empty(&ops->waiting) ? ring_sqe(ops->ring) : NULL;
+	sqe = list_empty(&ops->waiting) ? ring_sqe(ops->ring) : NULL; /* INV-06 */
 	if (sqe)
 		op_take(ops, op, sqe);
 	else
@@ -214,7 +216,7 @@ static void op_part_from_cancel(struct ops *ops, struct op *op)
 		op_unqueue(ops, by, -ENOENT);
 }
 
-/* The last the machinery does with op: finish may free the memory it lies in. */
+/* INV-05. The last the machinery does with op: finish may free the memory it lies in. */
 static void op_end(struct ops *ops, struct op *op, const struct op_event *ev)
 {
 	if (op->cancelling)
@@ -244,7 +246,7 @@ static void ops_on_cqe(void *ctx, const struct io_uring_cqe *cqe)
 		op->cancel_wanted = false;
 	else if (ev.res < 0 && ev.res != -ETIME && !op_is_cancel(op))
 		ops->kind_errors[op->cls->kind]++;
-	/* M1: F_MORE alone says whether more will come, on success and on error. */
+	/* INV-07: F_MORE alone says whether more will come, on success and on error. */
 	ev.last = !(ev.flags & IORING_CQE_F_MORE);
 	if (!ev.last) {
 		op->cls->finish(op, &ev);
@@ -315,7 +317,7 @@ static void cancel_prepare(struct ops *ops, struct op *op, struct io_uring_sqe *
 	io_uring_prep_cancel(sqe, c->target, 0);
 }
 
-/* The cancel's own result says nothing: only the target's last CQE ends the target. */
+/* INV-08: the cancel's own result says nothing: only the target's last CQE ends the target. */
 static void cancel_finish(struct op *op, const struct op_event *ev)
 {
 	struct op_cancel *c = container_of(op, struct op_cancel, op);

@@ -105,7 +105,7 @@ void bufring_take(struct bufring *b, unsigned bid)
 {
 	RLN_ASSERTF(bid < b->filled, "bid %u of %u", bid, b->filled);
 	RLN_ASSERTF(b->place[bid] == BUF_FREE, "bid %u is in place %u", bid, b->place[bid]);
-	RLN_ASSERT(b->free > b->staged);
+	RLN_ASSERT(b->free > b->staged); /* INV-12, and the two above */
 	b->place[bid] = BUF_LEASED;
 	b->free--;
 }

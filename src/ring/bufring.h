@@ -1,7 +1,7 @@
 /*
  * One provided-buffer group: the memory, the ring the kernel takes buffers from, and the lease of
- * every buffer. A buffer id is in exactly one place (INV): in the ring (free), staged (given back,
- * published by the next bufring_publish), or leased (the kernel delivered it, somebody reads it).
+ * every buffer. A buffer id is in exactly one place (INV-12): in the ring (free), staged (given
+ * back, published by the next bufring_publish), or leased (delivered, somebody reads it).
  */
 #ifndef RINGLINE_RING_BUFRING_H
 #define RINGLINE_RING_BUFRING_H

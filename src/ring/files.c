@@ -98,7 +98,7 @@ void files_slot_free(struct files *f, unsigned slot)
 	unsigned i = slot - f->auto_count;
 
 	RLN_ASSERTF(slot >= f->auto_count && slot < f->total, "slot %u", slot);
-	RLN_ASSERTF(f->used[i], "slot %u is free already", slot);
+	RLN_ASSERTF(f->used[i], "slot %u is free already", slot); /* INV-13 */
 	f->used[i] = 0;
 	f->next_free[i] = f->free_head;
 	f->free_head = i;

@@ -233,7 +233,7 @@ struct ring_scratch *ring_scratch(struct ring *r, const struct io_uring_sqe *sqe
 {
 	size_t slot = (size_t)(sqe - r->u.sq.sqes) >> r->wide;
 
-	RLN_ASSERT(slot < r->u.sq.ring_entries);
+	RLN_ASSERT(slot < r->u.sq.ring_entries); /* INV-01 */
 	return &r->scratch[slot];
 }
 
@@ -279,7 +279,7 @@ static unsigned sqpoll_flags(const struct ring *r, unsigned pending, unsigned wa
 	return flags;
 }
 
-/* What enter said: 0 when it is backpressure or no news, else the errno. */
+/* What enter said: 0 when it is backpressure or no news, else the errno. INV-02 */
 static int enter_result(struct ring *r, int n, unsigned to_submit)
 {
 	if (n >= 0) {

@@ -32,7 +32,7 @@ static const uint8_t legal_after[] = {
 
 void task_set_state(struct task *t, enum task_state to)
 {
-	RLN_ASSERTF(legal_after[t->state] & 1 << to, "%d -> %d", t->state, to);
+	RLN_ASSERTF(legal_after[t->state] & 1 << to, "%d -> %d", t->state, to); /* INV-34 */
 	t->state = (uint8_t)to;
 }
 
@@ -187,7 +187,7 @@ void sched_run(struct sched *s)
 	}
 }
 
-/* Catches what jumped over the guard, and remembers how deep the stack has been. */
+/* INV-35. Catches what jumped over the guard, and remembers how deep the stack has been. */
 static inline void check_depth(struct task *t)
 {
 	struct stack *st = t->stack;

@@ -175,6 +175,7 @@ static int guard_by_mapping(struct stack_pool *p, struct stack *st)
 	return 0;
 }
 
+/* INV-37: one of the two, or an error. */
 static int guard_install(struct stack_pool *p, struct stack *st)
 {
 	if (p->guard_kind == STACK_GUARD_MADVISE && !p->strict_overcommit &&

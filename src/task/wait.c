@@ -225,7 +225,7 @@ void waiter_wake(struct waiter *w, int res)
 {
 	struct task *t = w->task;
 
-	RLN_ASSERT(!w->woken);
+	RLN_ASSERT(!w->woken); /* INV-36 */
 	RLN_ASSERT(t->state == TASK_PARKED && t->wait == WAIT_W);
 	unlink_waiters(t);
 	w->woken = true;
