@@ -10,6 +10,10 @@
 #define LINGER_NS (2 * INT64_C(1000000000))
 #define RETRY_NS 1000000
 
+/*
+ * Every time below is in the future, or what it is for changes the state when the timer fires:
+ * otherwise the worker would never sleep.
+ */
 static int64_t earlier(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
@@ -21,9 +25,15 @@ static int64_t after(int64_t base, int64_t dur)
 	return dur <= 0 || dur > INT64_MAX - base ? INT64_MAX : base + dur;
 }
 
+/* A reader that only waits for the kernel to let go of its memory was told already. */
+static bool reader_leaves(const struct conn *c)
+{
+	return c->into && c->into->cancel;
+}
+
 static bool waits_idle(const struct conn *c)
 {
-	if (c->read != READ_OPEN)
+	if (c->read != READ_OPEN || reader_leaves(c))
 		return false;
 	if (!list_empty(&c->reader))
 		return true;
@@ -50,7 +60,7 @@ static int64_t drain_idle_at(const struct conn *c)
 	const struct waiter *w = waiter_first(&c->reader);
 	int64_t base = c->io->drain_began_ns;
 
-	if (!c->io->draining || c->rx.bytes || !conn_send_idle(c))
+	if (!c->io->draining || c->rx.bytes || !conn_send_idle(c) || reader_leaves(c))
 		return INT64_MAX;
 	if (w) {
 		if (w->task != c->task || !c->mode->on_conn || !list_empty(&w->task->children))
@@ -87,7 +97,7 @@ static int64_t stall_at(const struct conn *c)
 
 static int64_t outq_at(const struct conn *c)
 {
-	if (stall_at(c) == INT64_MAX || !can_ask_outq(c))
+	if (stall_at(c) == INT64_MAX || !can_ask_outq(c) || conn_ctl_busy(c))
 		return INT64_MAX;
 	int64_t base = c->outq_ns > c->last_tx_ns ? c->outq_ns : c->last_tx_ns;
 	return after(base, c->mode->send_stall_ns / 2);
@@ -103,7 +113,7 @@ static int64_t close_at(const struct conn *c)
 	case CLOSE_LINGER:
 		return earlier(after(c->last_rx_ns, LINGER_NS), whole);
 	case CLOSE_OWED:
-		return whole;
+		return c->reset_wanted ? INT64_MAX : whole;
 	default:
 		return INT64_MAX;
 	}
@@ -175,7 +185,7 @@ void conn_timer_fire(struct timer *t)
 		drain_idle_due(c);
 	} else if (now >= idle_at(c)) {
 		idle_due(c);
-	} else if (now >= outq_at(c) && !conn_ctl_busy(c)) {
+	} else if (now >= outq_at(c)) {
 		c->outq_ns = now;
 		conn_ctl(c, CTL_OUTQ);
 	}

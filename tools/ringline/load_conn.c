@@ -46,6 +46,15 @@ static bool within(const struct load *l, int64_t t)
 	       t < atomic_load_explicit(&l->end, memory_order_relaxed);
 }
 
+/* Is a request left that fell due before the end? Those are still sent, for a while. */
+static bool overdue(const struct load_conn *b)
+{
+	const struct load *l = b->worker->load;
+
+	return l->o->rate > 0 &&
+	       due(b, b->sent) < atomic_load_explicit(&l->end, memory_order_relaxed);
+}
+
 /* Queue what may go out now. 0 or a negative errno. */
 static int top_up(struct load_conn *b, int64_t now)
 {
@@ -53,9 +62,9 @@ static int top_up(struct load_conn *b, int64_t now)
 	const struct load_options *o = w->load->o;
 	enum load_phase phase = phase_of(w->load);
 
-	if (phase == LOAD_STOP || (o->rate > 0 && phase == LOAD_CONNECT))
+	if (o->rate > 0 && phase == LOAD_CONNECT)
 		return 0;
-	while (b->sent - b->answered < o->pipeline) {
+	while (b->sent - b->answered < o->pipeline && (phase != LOAD_STOP || overdue(b))) {
 		int64_t from = now;
 		int err;
 
@@ -134,7 +143,7 @@ static int converse(struct load_conn *b) RLN_WAITS
 	rln_view v;
 	int err = top_up(b, cli_now());
 
-	while (err == 0 && !(phase_of(l) == LOAD_STOP && b->sent == b->answered)) {
+	while (err == 0 && !(phase_of(l) == LOAD_STOP && b->sent == b->answered && !overdue(b))) {
 		ssize_t n = RLN_WITHIN(patience, rln_recv(b->c, &v));
 
 		if (n == -ETIME && b->sent == b->answered)
@@ -272,6 +281,8 @@ static void stop(struct load_worker *w, bool hard)
 	for (uint64_t i = 0; i < w->conns; i++) {
 		struct load_conn *b = w->conn[i];
 
+		if (!hard && b->up && overdue(b) && top_up(b, cli_now()) == 0)
+			continue;
 		if (b->scope && (hard || !b->up || b->sent == b->answered))
 			rln_scope_cancel(b->scope);
 	}
