@@ -2,7 +2,7 @@
  * The system table: every call that leaves the process or reads its environment, except the four
  * ring calls (ring/kernel.h). sys_linux.c implements it; a test build links sim/sys_sim.c in its
  * place. No other file of src/ may reference libc's I/O, clock, random, memory or thread functions
- * (./dev check proves it with nm on the objects).
+ * (INV-40; ./dev check proves it with nm on the objects).
  *
  * All functions return >= 0 or -errno; errno itself is no part of the contract.
  */

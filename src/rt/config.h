@@ -1,7 +1,7 @@
 /*
  * The configuration as the user gave it becomes one without defaults: sizes checked, every field
- * validated and filled, addresses parsed. After config_resolve() nothing refers to memory of the
- * user's but the `arg` pointers and functions.
+ * validated and filled, addresses parsed. After config_resolve() nothing refers (INV-42) to memory
+ * of the user's but the `arg` pointers and functions.
  */
 #ifndef RINGLINE_RT_CONFIG_H
 #define RINGLINE_RT_CONFIG_H

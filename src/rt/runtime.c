@@ -1,6 +1,6 @@
 /*
  * Start, stop and wait: the threads around worker_turn(). The start is a transaction: every worker
- * is prepared and has run worker_init before the first listener opens, or all is undone.
+ * is prepared and has run worker_init before the first listener opens, or all is undone (INV-38).
  */
 #include "rt/runtime.h"
 

@@ -273,7 +273,7 @@ static void kill_stuck(struct worker *w)
 	abort();
 }
 
-/* Runs after every turn: a step it takes is followed by another look before the worker sleeps. */
+/* INV-39. After every turn: a step it takes is followed by another look before a sleep. */
 static int drain_step(struct worker *w)
 {
 	switch ((enum worker_state)w->phase) {

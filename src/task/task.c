@@ -109,7 +109,7 @@ static rln_task handle_of(const struct task *t)
 			   t->generation };
 }
 
-/* 0, -EXDEV or -ESRCH. */
+/* INV-41: 0, -EXDEV or -ESRCH. */
 static int handle_find(struct sched *s, rln_task h, struct task **out)
 {
 	unsigned slot = h.h >> 32 & 0xffffff;
