@@ -263,6 +263,7 @@ static void ctl_finish(struct op *op, const struct op_event *ev)
 	case CTL_CONNECT:
 		c->close_err = (int16_t)ev->res;
 		c->target = NULL;
+		c->outq = 0;
 		wake_all(&c->flushers, 0);
 		break;
 	case CTL_OUTQ:

@@ -38,7 +38,7 @@ enum close_phase {
 };
 
 /* What the one receive op does at the moment. */
-enum recv_mode { RECV_MULTISHOT, RECV_SELECT_ONE, RECV_FALLBACK, RECV_INTO };
+enum recv_mode { RECV_MULTISHOT, RECV_SELECT_ONE, RECV_FALLBACK, RECV_HOT, RECV_INTO };
 /* What the one control op does at the moment. */
 enum ctl_kind {
 	CTL_NONE,
@@ -75,7 +75,7 @@ struct conn_mode {
 
 struct conn {
 	struct list dirty;  /* io.dirty */
-	struct list parked; /* io.parked (arm PARKED) or io.over_budget (paused for it) */
+	struct list parked; /* io.parked (arm PARKED), io.over_budget (paused for it) or io.hot */
 	struct list starve; /* io.starving */
 	struct op recv, send, ctl;
 	struct op_cancel cancel; /* of recv or send; a second one waits for the first one's CQE */
@@ -94,7 +94,7 @@ struct conn {
 	struct tx *tx_head, *tx_tail;
 	size_t tx_bytes;
 	size_t failed_sent;		       /* rln_sent() */
-	struct chunk *fallback;		       /* RECV_FALLBACK: what it receives into */
+	struct chunk *fallback;		       /* RECV_FALLBACK, RECV_HOT: what it receives into */
 	struct recv_into *into;		       /* RECV_INTO, and while reader_direct wants it */
 	struct list reader, senders, flushers; /* wait queues; reader holds at most one */
 	int64_t last_rx_ns, last_tx_ns;
@@ -103,7 +103,10 @@ struct conn {
 		int64_t close_began_ns;	 /* CLOSING */
 	};
 	int64_t outq_ns; /* when the peer's backlog was last asked for */
-	uint32_t outq;	 /* and what it was: bytes it had not taken (SIOCOUTQ) */
+	union {
+		uint32_t outq;	       /* and what it was: bytes it had not taken (SIOCOUTQ) */
+		uint32_t target_bytes; /* before it is open */
+	};
 	uint32_t generation, slot;
 	uint32_t inflight; /* bytes of the send SQE */
 	uint32_t shown;	   /* unconsumed bytes the reader has seen (rln_fill), all modes */
@@ -118,10 +121,11 @@ struct conn {
 	} peer;
 	int16_t read_err, write_err;
 	int16_t close_err; /* before it is open: the result of its connect */
-	uint8_t peer_bytes, target_bytes;
+	uint8_t peer_bytes;
 	uint8_t arm, read, write, life, phase; /* the enums above */
 	uint8_t recv_mode, ctl_kind;
-	uint8_t family; /* AF_INET, AF_INET6, AF_UNIX, 0: not a socket */
+	uint8_t full_run; /* receives in a row that filled (hot: did not fill) a buffer */
+	uint8_t family;	  /* AF_INET, AF_INET6, AF_UNIX, 0: not a socket */
 	bool is_dirty : 1;
 	bool keep_open : 1;
 	bool reset_wanted : 1, owed_reset : 1;
@@ -131,6 +135,8 @@ struct conn {
 	bool zc_live : 1;      /* a zero-copy send's first CQE is outstanding */
 	bool retry_send : 1;   /* a transient error: the timer tries again */
 	bool send_cancelled : 1, ctl_cancelled : 1; /* a cancel of it went out */
+	bool hot_waits : 1, hot_waited : 1;	    /* its receive for its send: see hot_arm() */
+	bool hot : 1;		/* moves bulk: single receives into large reused memory */
 	bool retry_cancel : 1;	/* a cancel missed its op: the timer tries again */
 	bool owes_writable : 1; /* a send_nowait gave -EAGAIN */
 	bool data_blocked : 1;	/* callback declined with an -EAGAIN outstanding */

@@ -48,7 +48,8 @@ static void begin(struct conn *c, int err)
 	conn_recv_drop(c);
 	if (c->arm == ARM_PARKED)
 		conn_recv_unpark(c);
-	list_remove(&c->parked);
+	if (!op_busy(&c->recv)) /* else it stands in io.hot, and leaves it by its CQE */
+		list_remove(&c->parked);
 	list_remove(&c->starve);
 	c->starved = false;
 	conn_timer_update(c);

@@ -14,6 +14,17 @@
 #define FALLBACK_BYTES 65536
 #define FALLBACK_COPY 4096
 
+/*
+ * Bulk: cold small buffers and one completion each cost more than the bytes are worth. A connection
+ * that filled HOT_AFTER buffers in a row receives single-shot into HOT_BYTES of pooled memory, last
+ * used first (cache), until COLD_AFTER small receives say otherwise. An armed receive holds its
+ * memory, so at most HOT_MAX are armed; the longest idle one goes back to multishot.
+ */
+#define HOT_BYTES 65536
+#define HOT_AFTER 4
+#define COLD_AFTER 4
+#define HOT_MAX 64
+
 /* ---- the op */
 static void recv_prepare(struct ops *ops, struct op *op, struct io_uring_sqe *sqe)
 {
@@ -33,6 +44,7 @@ static void recv_prepare(struct ops *ops, struct op *op, struct io_uring_sqe *sq
 		sqe->buf_group = c->io->bufs.group;
 		break;
 	case RECV_FALLBACK:
+	case RECV_HOT:
 		if (c->family)
 			io_uring_prep_recv(sqe, slot, c->fallback->data, c->fallback->cap, 0);
 		else
@@ -77,7 +89,10 @@ static void recv_data(struct conn *c, struct chunk *k)
 	 * copied: copying would republish them and the multishot would go on eating.
 	 */
 	bool hold = io_pool_ample(io) || c->arm == ARM_CANCELLING || conn_paused(c);
-	if (k->bid >= 0 && !hold && chunks_append(io, &c->rx, k->data + k->off, n) == 0)
+	/* a reader that is behind must not hold 64 KiB for every few bytes */
+	bool sparse = k->bid < 0 && c->rx.head && n < HOT_BYTES / 2;
+	if (((k->bid >= 0 && !hold) || sparse) &&
+	    chunks_append(io, &c->rx, k->data + k->off, n) == 0)
 		chunk_unref(k);
 	else
 		chunks_push(&c->rx, k);
@@ -131,12 +146,10 @@ static void recv_nobufs(struct conn *c)
 	io->stats.recv_parked++;
 	if (io->bufs.filled < io->bufs.capacity && io->queued_bytes < io->cfg.buffer_budget)
 		bufring_grow(&io->bufs, io->bufs.filled);
-	if (c->rx.bytes || !list_empty(&c->reader)) {
+	if (c->rx.bytes || !list_empty(&c->reader) || c->life == LIFE_CLOSING) {
 		c->want_fallback = true;
 		return;
 	}
-	if (c->life != LIFE_OPEN)
-		return;
 	conn_set_arm(c, ARM_PARKED);
 	list_push_back(&io->parked, &c->parked);
 }
@@ -188,7 +201,7 @@ static struct chunk *recv_chunk(struct conn *c, const struct op_event *ev)
 		bufring_give(&io->bufs, bid);
 		return NULL;
 	}
-	if (c->recv_mode != RECV_FALLBACK)
+	if (c->recv_mode != RECV_FALLBACK && c->recv_mode != RECV_HOT)
 		return NULL;
 	struct chunk *k = fallback_take(c, ev->res);
 	if (ev->res > 0 && (ev->res >= FALLBACK_COPY || c->life == LIFE_CLOSING))
@@ -204,6 +217,28 @@ static struct chunk *recv_chunk(struct conn *c, const struct op_event *ev)
 	}
 	chunk_unref(k);
 	return NULL;
+}
+
+static void hot_unlist(struct conn *c)
+{
+	list_remove(&c->parked);
+	c->io->hot_armed--;
+}
+
+/* Does this connection move bulk? full: the receive filled what it was given. */
+static void note_fill(struct conn *c, int res)
+{
+	bool small = c->hot ? res < FALLBACK_COPY : (uint32_t)res < c->io->bufs.buf_bytes;
+
+	if (small == !c->hot) {
+		c->full_run = 0;
+		return;
+	}
+	if (++c->full_run < (c->hot ? COLD_AFTER : HOT_AFTER))
+		return;
+	c->full_run = 0;
+	c->hot = !c->hot;
+	conn_mark(c);
 }
 
 static void recv_error(struct conn *c, int res, bool cancelling)
@@ -229,6 +264,8 @@ static void recv_finish(struct op *op, const struct op_event *ev)
 	bool cancelling = c->arm == ARM_CANCELLING;
 	enum recv_mode mode = (enum recv_mode)c->recv_mode;
 
+	if (ev->res > 0 && mode != RECV_INTO && mode != RECV_FALLBACK)
+		note_fill(c, ev->res);
 	if (k && !ev->last) {
 		recv_data(c, k);
 		if (conn_paused(c))
@@ -237,6 +274,8 @@ static void recv_finish(struct op *op, const struct op_event *ev)
 	}
 	if (!ev->last)
 		return;
+	if (mode == RECV_HOT)
+		hot_unlist(c);
 	if (k)
 		recv_data(c, k);
 	op_reset(op);
@@ -247,7 +286,7 @@ static void recv_finish(struct op *op, const struct op_event *ev)
 		recv_zero(c);
 	else if (ev->res < 0)
 		recv_error(c, ev->res, cancelling);
-	if (cancelling && !io_pool_ample(c->io))
+	if ((cancelling || conn_paused(c)) && !io_pool_ample(c->io))
 		(void)chunks_own(c->io, &c->rx); /* out of memory: the buffers stay held */
 	conn_mark(c);
 }
@@ -284,6 +323,36 @@ void conn_recv_disarm(struct conn *c)
 	op_cancel_with(&c->io->loop->ops, &c->recv, &c->cancel);
 }
 
+static bool hot_arm(struct conn *c)
+{
+	struct io *io = c->io;
+
+	/*
+	 * While its own send is stuck the bytes received would only pile up, each in memory that is
+	 * colder than the last: wait for the send, but a millisecond at most, once for each send.
+	 * The peer may be one that does not read before it has written.
+	 */
+	if (op_busy(&c->send) && !c->hot_waited) {
+		c->hot_waits = true;
+		return true;
+	}
+	c->fallback = chunk_heap(io, HOT_BYTES);
+	if (!c->fallback) {
+		c->hot = false;
+		return false;
+	}
+	if (io->hot_armed >= HOT_MAX) {
+		struct conn *idle = container_of(io->hot.next, struct conn, parked);
+		idle->hot = false;
+		conn_mark(idle);
+	}
+	io->hot_armed++;
+	list_push_back(&io->hot, &c->parked);
+	io->stats.recv_hot++;
+	recv_submit(c, RECV_HOT);
+	return true;
+}
+
 static void recv_arm(struct conn *c)
 {
 	if (c->reader_direct) {
@@ -302,6 +371,8 @@ static void recv_arm(struct conn *c)
 			return;
 		}
 	}
+	if (c->hot && hot_arm(c))
+		return;
 	if (c->bulk && list_empty(&c->reader) && !c->mode->cb && !c->mode->on_request)
 		return;
 	recv_submit(c, c->family ? RECV_MULTISHOT : RECV_SELECT_ONE);
@@ -324,7 +395,9 @@ void conn_recv_step(struct conn *c)
 	if (c->eof_held && !conn_ctl_busy(c))
 		conn_ctl(c, CTL_HUP);
 	if (c->arm == ARM_ARMED) {
-		bool wrong_mode = c->reader_direct && c->recv_mode != RECV_INTO;
+		bool wrong_mode = c->reader_direct ? c->recv_mode != RECV_INTO
+						   : c->hot != (c->recv_mode == RECV_HOT) &&
+							     c->recv_mode != RECV_FALLBACK;
 		bool unwanted = c->recv_mode == RECV_INTO ? c->into->cancel : paused || c->giving;
 		if (unwanted || wrong_mode) {
 			c->io->stats.recv_paused += paused;
@@ -349,8 +422,14 @@ void conn_recv_step(struct conn *c)
 
 void conn_recv_discard(struct conn *c)
 {
-	if (c->arm == ARM_IDLE && c->read == READ_OPEN)
+	if (c->arm != ARM_IDLE || c->read != READ_OPEN)
+		return;
+	if (c->want_fallback && (c->fallback = chunk_heap(c->io, FALLBACK_COPY)))
+		recv_submit(
+			c, RECV_FALLBACK); /* nobody waits for what it brings: a little at a time */
+	else
 		recv_submit(c, RECV_MULTISHOT);
+	c->want_fallback = false;
 }
 
 /* ---- delivery and taking */

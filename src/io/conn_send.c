@@ -206,7 +206,7 @@ static void send_finish(struct op *op, const struct op_event *ev)
 	if (!ev->last)
 		return;
 	op_reset(op);
-	c->send_cancelled = false;
+	c->send_cancelled = c->hot_waits = c->hot_waited = false;
 	if (ev->res < (int32_t)c->inflight && ev->res > 0)
 		c->io->stats.send_retries++;
 	send_result(c, ev->res);

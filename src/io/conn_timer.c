@@ -121,7 +121,9 @@ static int64_t close_at(const struct conn *c)
 
 static int64_t next_at(const struct conn *c)
 {
-	int64_t at = c->retry_send || c->retry_cancel ? c->io->loop->now_ns + RETRY_NS : INT64_MAX;
+	int64_t at = c->retry_send || c->retry_cancel || c->hot_waits
+			     ? c->io->loop->now_ns + RETRY_NS
+			     : INT64_MAX;
 
 	if (c->life == LIFE_CLOSING)
 		return earlier(at, close_at(c));
@@ -169,6 +171,11 @@ void conn_timer_fire(struct timer *t)
 		return;
 	if (c->retry_send) {
 		c->retry_send = false;
+		conn_mark(c);
+	}
+	if (c->hot_waits) {
+		c->hot_waits = false;
+		c->hot_waited = true;
 		conn_mark(c);
 	}
 	if (c->retry_cancel) {

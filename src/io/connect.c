@@ -109,7 +109,7 @@ static bool family_ok(const struct sockaddr *sa, socklen_t n)
 static int await_connect(struct conn *c, const struct sockaddr *sa, socklen_t n)
 {
 	c->target = sa;
-	c->target_bytes = (uint8_t)n;
+	c->target_bytes = n;
 	conn_ctl(c, CTL_CONNECT);
 	int why = wait_on(&c->flushers, "rln_connect");
 	if (!why)

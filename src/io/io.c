@@ -24,6 +24,7 @@ int io_open(struct io *io, struct loop *loop, struct sched *sched, const struct 
 	io->cfg = *cfg;
 	list_init(&io->dirty);
 	list_init(&io->parked);
+	list_init(&io->hot);
 	list_init(&io->over_budget);
 	list_init(&io->starving);
 	list_init(&io->listeners);

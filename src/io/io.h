@@ -35,7 +35,7 @@ struct io_config {
 struct io_stats {
 	uint64_t accepts, accept_errors, accept_paused, connects;
 	uint64_t conns_open, conns_peak, conns_owned; /* owned: slots not free */
-	uint64_t recv_parked, recv_fallback, recv_paused, recv_copied, recv_bytes;
+	uint64_t recv_parked, recv_fallback, recv_hot, recv_paused, recv_copied, recv_bytes;
 	uint64_t send_bytes, send_zc, send_zc_copied, send_retries, send_stalls;
 	uint64_t truncated_closes, lingers, resets, close_timeouts, idle_timeouts;
 	uint64_t budget_over, handler_errors, misuse, starved, given, taken;
@@ -53,9 +53,11 @@ struct io {
 	struct files files;
 	struct conn **page;
 	unsigned pages;
-	unsigned auto_open;	 /* auto slots in use */
-	struct list dirty;	 /* connections conn_step() must look at */
-	struct list parked;	 /* receives waiting for a buffer, FIFO */
+	unsigned auto_open; /* auto slots in use */
+	struct list dirty;  /* connections conn_step() must look at */
+	struct list parked; /* receives waiting for a buffer, FIFO */
+	struct list hot;    /* armed RECV_HOT receives, longest idle first */
+	unsigned hot_armed;
 	struct list over_budget; /* receives paused because of buffer_budget */
 	struct list starving;	 /* connections waiting for a stack */
 	struct list listeners;

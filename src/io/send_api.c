@@ -65,17 +65,22 @@ static void admit_next(struct conn *c)
 	waiter_wake(waiter_first(&c->senders), 0);
 }
 
+static bool holds(const struct chunk *k, const uint8_t *p, size_t n)
+{
+	return k && p >= k->data && p < k->data + k->end && n <= (size_t)(k->data + k->end - p);
+}
+
 /* The received chunk [p, p+n) lies in, if the worker still holds it for a reader. */
 static struct chunk *view_chunk(struct conn *c, const void *p, size_t n)
 {
 	struct chunk *k = chunk_of_buffer(c->io, p);
 	const uint8_t *at = p;
 
-	if (!k && c->lent && c->lent->bid < 0)
-		k = c->lent;
-	if (!k || at < k->data || at + n > k->data + k->end)
-		return NULL;
-	return k;
+	if (k)
+		return at + n <= k->data + k->end ? k : NULL;
+	if (holds(c->lent, at, n))
+		return c->lent;
+	return holds(c->rx.head, at, n) ? c->rx.head : NULL; /* what a data callback is shown */
 }
 
 /* ---- queueing */
