@@ -1,6 +1,6 @@
 /*
  * The I/O state of one worker: receive buffers, descriptor table, connections, listeners, and the
- * lists that say which of them have something to do. No list is proportional to max_conns.
+ * lists that say which have something to do. No list is proportional to max_conns (INV-33).
  */
 #ifndef RINGLINE_IO_IO_H
 #define RINGLINE_IO_IO_H
