@@ -120,9 +120,10 @@ struct conn {
 		uint8_t raw[28];
 	} peer;
 	int16_t read_err, write_err;
-	int16_t close_err; /* before it is open: the result of its connect */
+	int16_t close_err;	/* before it is open: the result of its connect */
+	uint16_t owed_writable; /* writable callbacks: one for every -EAGAIN of send_nowait */
 	uint8_t peer_bytes;
-	uint8_t arm, read, write, life, phase; /* the enums above */
+	uint8_t arm : 2, read : 2, write : 2, life : 2, phase; /* the enums above */
 	uint8_t recv_mode, ctl_kind;
 	uint8_t full_run; /* receives in a row that filled (hot: did not fill) a buffer */
 	uint8_t family;	  /* AF_INET, AF_INET6, AF_UNIX, 0: not a socket */
@@ -136,12 +137,11 @@ struct conn {
 	bool retry_send : 1;   /* a transient error: the timer tries again */
 	bool send_cancelled : 1, ctl_cancelled : 1; /* a cancel of it went out */
 	bool hot_waits : 1, hot_waited : 1;	    /* its receive for its send: see hot_arm() */
-	bool hot : 1;		/* moves bulk: single receives into large reused memory */
-	bool retry_cancel : 1;	/* a cancel missed its op: the timer tries again */
-	bool owes_writable : 1; /* a send_nowait gave -EAGAIN */
-	bool data_blocked : 1;	/* callback declined with an -EAGAIN outstanding */
-	bool in_callback : 1;	/* close, on_close: rln_user and rln_peer still answer */
-	bool opened : 1;	/* open ran: close must */
+	bool hot : 1;	       /* moves bulk: single receives into large reused memory */
+	bool retry_cancel : 1; /* a cancel missed its op: the timer tries again */
+	bool data_blocked : 1; /* callback declined with an -EAGAIN outstanding */
+	bool in_callback : 1;  /* close, on_close: rln_user and rln_peer still answer */
+	bool opened : 1;       /* open ran: close must */
 	bool told_eof : 1, told_close : 1;
 	bool reader_direct : 1;	    /* RECV_INTO wanted or under way */
 	bool bulk : 1;		    /* the last receive was RECV_INTO: none until a reader waits */

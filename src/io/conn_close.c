@@ -21,17 +21,18 @@ static bool is_tcp(const struct conn *c)
 	return c->family == AF_INET || c->family == AF_INET6;
 }
 
-static void wake_waiters(struct conn *c)
+/* err: what their calls return: closed locally, or why the runtime gave the connection up. */
+static void wake_waiters(struct conn *c, int err)
 {
 	if (c->into) /* the kernel may be writing there: told when the op has ended */
 		c->into->cancel = true;
 	if (!c->into || c->recv_mode != RECV_INTO || c->arm == ARM_IDLE) {
 		c->into = NULL;
 		c->reader_direct = false;
-		wake_all(&c->reader, -ECONNABORTED);
+		wake_all(&c->reader, err);
 	}
-	wake_all(&c->senders, -ECONNABORTED);
-	wake_all(&c->flushers, -ECONNABORTED);
+	wake_all(&c->senders, err);
+	wake_all(&c->flushers, err);
 }
 
 static void begin(struct conn *c, int err)
@@ -44,7 +45,7 @@ static void begin(struct conn *c, int err)
 	c->phase = CLOSE_FLUSH;
 	c->close_err = (int16_t)err;
 	c->close_began_ns = c->last_tx_ns = io->loop->now_ns;
-	wake_waiters(c);
+	wake_waiters(c, err == -ETIMEDOUT ? err : -ECONNABORTED);
 	conn_recv_drop(c);
 	if (c->arm == ARM_PARKED)
 		conn_recv_unpark(c);
@@ -92,7 +93,9 @@ static bool step_flush(struct conn *c)
 	if (!conn_send_idle(c))
 		return false;
 	bool shut = c->write == WRITE_SHUT;
-	if (is_tcp(c) && c->read == READ_OPEN && c->arriving)
+	if (!c->opened)
+		c->phase = CLOSE_QUIESCE; /* its connect failed or was given up */
+	else if (is_tcp(c) && c->read == READ_OPEN && c->arriving)
 		c->phase = CLOSE_LINGER;
 	else if (c->zc_owed && !shut)
 		c->phase = CLOSE_FIN;

@@ -142,10 +142,15 @@ void serve_retry_starved(struct io *io)
 /* One data call. Returns false when there is nothing more to tell now. */
 static bool call_data(struct conn *c)
 {
+	/* what was declined comes again only with new bytes, and then in one run */
+	if (c->shown && chunks_gather(c->io, &c->rx, c->rx.bytes) < 0) {
+		conn_close(c, -ENOMEM);
+		return false;
+	}
 	struct chunk *k = chunk_ref(c->rx.head);
 	size_t n = chunk_bytes(k), used;
-	bool all = n == c->rx.bytes;
 
+	c->shown = (uint32_t)n;
 	used = c->mode->cb->data
 		       ? c->mode->cb->data(conn_handle(c), k->data + k->off, n, c->mode->arg)
 		       : n;
@@ -162,24 +167,18 @@ static bool call_data(struct conn *c)
 	if (c->life != LIFE_OPEN || !c->mode->cb)
 		return false;
 	if (used)
-		return c->rx.bytes > 0;
-	if (all)
-		return false;
-	if (chunks_gather(c->io, &c->rx, c->rx.bytes) < 0) {
-		conn_close(c, -ENOMEM);
-		return false;
-	}
-	return true; /* declined a part: once more, with everything there is */
+		c->shown = 0; /* at once again while it consumes */
+	return c->rx.bytes > c->shown;
 }
 
 static void callback_data(struct conn *c)
 {
-	while (c->rx.bytes && call_data(c))
+	while (c->rx.bytes > c->shown && call_data(c))
 		;
 	if (c->life != LIFE_OPEN || !c->mode->cb)
 		return;
-	c->data_blocked = c->rx.bytes && c->owes_writable;
-	if (c->owes_writable && c->rx.bytes)
+	c->data_blocked = c->rx.bytes && c->owed_writable;
+	if (c->data_blocked)
 		return; /* it will be called again after writable */
 	if (c->rx.bytes >= c->mode->recv_max) {
 		conn_close(c, -EMSGSIZE);
@@ -197,15 +196,23 @@ static void callback_data(struct conn *c)
 void serve_writable(struct conn *c)
 {
 	/* also when the write side broke: the next send says so */
-	if (!c->owes_writable || c->tx_bytes > c->mode->send_low)
+	if (!c->owed_writable || c->tx_bytes > c->mode->send_low)
 		return;
-	c->owes_writable = false;
-	if (!c->mode->cb)
+	if (!c->mode->cb) {
+		c->owed_writable = 0;
 		return;
-	if (c->mode->cb->writable)
-		c->mode->cb->writable(conn_handle(c), c->mode->arg);
-	if (c->life == LIFE_OPEN && c->mode->cb)
-		callback_data(c);
+	}
+	while (c->owed_writable && c->tx_bytes <= c->mode->send_low) {
+		c->owed_writable--;
+		if (c->mode->cb->writable)
+			c->mode->cb->writable(conn_handle(c), c->mode->arg);
+		if (c->life != LIFE_OPEN || !c->mode->cb)
+			return;
+	}
+	if (c->owed_writable)
+		return;
+	c->shown = 0; /* the rest comes again */
+	callback_data(c);
 }
 
 /* ---- events */
@@ -293,6 +300,8 @@ int rln_peer(rln_conn h, struct sockaddr_storage *out)
 
 	if (!c)
 		return e;
+	if (!out)
+		return -EINVAL;
 	memset(out, 0, sizeof *out);
 	if (c->family == AF_UNIX)
 		out->ss_family = AF_UNIX;
@@ -340,7 +349,9 @@ int rln_to_task(rln_conn h, void (*on_conn)(rln_conn c, void *arg), void *arg)
 		return -EAGAIN;
 	}
 	c->own_mode = true;
-	c->owes_writable = c->data_blocked = false;
+	c->owed_writable = 0;
+	c->data_blocked = false;
+	c->shown = 0;
 	conn_mark(c);
 	return 0;
 }

@@ -219,13 +219,15 @@ static int adopt_family(int fd, struct sockaddr_storage *peer, socklen_t *peer_b
 		return -EINVAL;
 	int e = sys_getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &kind_bytes);
 	if (!e && kind != SOCK_STREAM)
-		e = -EPROTOTYPE;
+		e = -EINVAL;
 	if (!e)
 		e = sys_getsockname(fd, &self, &n);
 	if (e)
 		return e;
 	*peer_bytes = sizeof *peer;
 	e = sys_getpeername(fd, peer, peer_bytes);
+	if (e == -ENOTCONN)
+		e = -EINVAL; /* a listening socket, or one that was never connected */
 	return e ? e : self.ss_family;
 }
 
@@ -238,6 +240,8 @@ int rln_adopt_fd(int fd, rln_conn *out)
 
 	if (!io)
 		return conn_off_worker("rln_adopt_fd");
+	if (!out)
+		return -EINVAL;
 	int family = adopt_family(fd, &peer, &peer_bytes);
 	if (family < 0)
 		return family;

@@ -145,7 +145,7 @@ int listen_socket_open(const struct addr *addr, const struct listen_socket_opts 
 		e = sys_getsockname(fd, &bound->storage, &bound->bytes);
 	if (e) {
 		sys_close(fd);
-		bound->bytes = a.bytes;
+		bound->bytes = 0; /* not ours: nothing to remove at the end */
 		return refuse(why, e, "listen on", &a);
 	}
 	*out = fd;

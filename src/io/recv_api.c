@@ -27,9 +27,13 @@ static int reader_lookup(rln_conn h, struct conn **out, const char *call)
 	return 0;
 }
 
-static int reader_enter(rln_conn h, struct conn **out, const char *call)
+/* into: where the call's result goes. */
+static int reader_enter(rln_conn h, struct conn **out, const void *into, const char *call)
 {
 	int e = wait_enter(call);
+
+	if (!e && !into)
+		e = -EINVAL;
 	return e ? e : reader_lookup(h, out, call);
 }
 
@@ -42,9 +46,8 @@ static bool same_conn(const struct conn *c, rln_conn h)
 static int reader_park(struct conn *c, rln_conn h, const char *call)
 {
 	c->reader_since_ns = c->io->loop->now_ns;
-	conn_timer_update(c);
-	if (c->arm != ARM_ARMED)
-		conn_mark(c);
+	if (c->arm != ARM_ARMED || c->mode->idle_ns || c->io->draining)
+		conn_mark(c); /* to be armed, or timed once we stand in the queue */
 	int e = wait_on(&c->reader, call);
 	if (e)
 		return e;
@@ -106,7 +109,7 @@ static ssize_t show_run(struct conn *c, size_t n, rln_view *v)
 ssize_t rln_recv(rln_conn h, rln_view *v)
 {
 	struct conn *c;
-	int e = reader_enter(h, &c, "rln_recv");
+	int e = reader_enter(h, &c, v, "rln_recv");
 
 	if (e || (e = reader_wait(c, h, 1, "rln_recv")))
 		return e;
@@ -120,7 +123,7 @@ ssize_t rln_recv(rln_conn h, rln_view *v)
 ssize_t rln_try_recv(rln_conn h, rln_view *v)
 {
 	struct conn *c;
-	int e = reader_lookup(h, &c, "rln_try_recv");
+	int e = v ? reader_lookup(h, &c, "rln_try_recv") : -EINVAL;
 
 	if (e)
 		return e;
@@ -132,7 +135,7 @@ ssize_t rln_try_recv(rln_conn h, rln_view *v)
 ssize_t rln_recv_buf(rln_conn h, rln_buf *b)
 {
 	struct conn *c;
-	int e = reader_enter(h, &c, "rln_recv_buf");
+	int e = reader_enter(h, &c, b, "rln_recv_buf");
 
 	if (e || (e = reader_wait(c, h, 1, "rln_recv_buf")))
 		return e;
@@ -174,7 +177,7 @@ void rln_buf_release(rln_buf *b)
 ssize_t rln_fill(rln_conn h, rln_view *v)
 {
 	struct conn *c;
-	int e = reader_enter(h, &c, "rln_fill");
+	int e = reader_enter(h, &c, v, "rln_fill");
 
 	if (e)
 		return e;
@@ -193,7 +196,7 @@ ssize_t rln_fill(rln_conn h, rln_view *v)
 ssize_t rln_peek(rln_conn h, size_t min, rln_view *v)
 {
 	struct conn *c;
-	int e = reader_enter(h, &c, "rln_peek");
+	int e = reader_enter(h, &c, v, "rln_peek");
 
 	if (e)
 		return e;
@@ -218,6 +221,8 @@ int rln_consume(rln_conn h, size_t n)
 
 	if (e)
 		return e;
+	if (!list_empty(&c->reader))
+		return -EBUSY;
 	if (n > c->lent_max)
 		return -EINVAL;
 	c->lent_max -= (uint32_t)n;
@@ -229,7 +234,7 @@ int rln_consume(rln_conn h, size_t n)
 ssize_t rln_recv_exact(rln_conn h, size_t n, rln_view *v)
 {
 	struct conn *c;
-	int e = reader_enter(h, &c, "rln_recv_exact");
+	int e = reader_enter(h, &c, v, "rln_recv_exact");
 
 	if (e)
 		return e;
@@ -277,7 +282,7 @@ static ssize_t find_delim(struct conn *c, const char *delim, size_t dlen, size_t
 ssize_t rln_recv_until(rln_conn h, const char *delim, size_t max, rln_view *v)
 {
 	struct conn *c;
-	int e = reader_enter(h, &c, "rln_recv_until");
+	int e = reader_enter(h, &c, v, "rln_recv_until");
 	size_t dlen = delim ? strlen(delim) : 0, seen = 0;
 
 	if (e)
@@ -337,7 +342,7 @@ static ssize_t recv_memory(rln_conn h, uint8_t *buf, size_t n, bool all, const c
 {
 	struct conn *c;
 	size_t got = 0;
-	int e = reader_enter(h, &c, call);
+	int e = reader_enter(h, &c, buf, call);
 
 	if (e)
 		return e;

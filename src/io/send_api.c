@@ -226,6 +226,16 @@ static int unit_wait(struct conn *c, rln_conn h, struct send_unit *u, const char
 	return same_conn(c, h) || u->err != -ECANCELED ? u->err : -ECONNABORTED;
 }
 
+static bool pieces_ok(const rln_piece *pc, int n)
+{
+	if (n < 0 || n > PIECES_MAX || (n && !pc))
+		return false;
+	for (int i = 0; i < n; i++)
+		if (!pc[i].data && pc[i].len)
+			return false;
+	return true;
+}
+
 static ssize_t send_pieces(rln_conn h, const rln_piece *pc, int n, const char *call)
 {
 	struct conn *c = NULL;
@@ -234,14 +244,14 @@ static ssize_t send_pieces(rln_conn h, const rln_piece *pc, int n, const char *c
 
 	if (!e)
 		e = conn_lookup(h, &c, call);
-	if (!e && (n < 0 || n > PIECES_MAX))
+	if (!e && !pieces_ok(pc, n))
 		e = -EINVAL;
 	if (!e)
 		e = send_admit(c, h, call);
 	if (e) {
 		if (c && same_conn(c, h))
 			admit_next(c); /* we may have been the one that was woken */
-		release_unqueued(io_current(), pc, 0, n < 0 ? 0 : n);
+		release_unqueued(io_current(), pc, 0, pc && n > 0 && n <= PIECES_MAX ? n : 0);
 		return e;
 	}
 	struct send_unit unit = { 0 }, *u = NULL;
@@ -281,7 +291,7 @@ ssize_t rln_sendv(rln_conn h, const struct iovec *iov, int n)
 {
 	rln_piece few[RING_IOV_MAX] = { 0 }, *pc = few;
 
-	if (n < 0 || n > PIECES_MAX)
+	if (n < 0 || n > PIECES_MAX || (n && !iov))
 		return -EINVAL;
 	if (n > RING_IOV_MAX && !(pc = sys_alloc((size_t)n * sizeof *pc)))
 		return -ENOMEM;
@@ -305,10 +315,10 @@ int rln_send_nowait(rln_conn h, const void *p, size_t n)
 
 	if (e || (e = write_refused(c)))
 		return e;
-	if (n > INT_MAX)
+	if (n > INT_MAX || (n && !p))
 		return -EINVAL;
 	if (c->tx_bytes > c->mode->send_high || !list_empty(&c->senders) || c->sender_woken) {
-		c->owes_writable = true;
+		c->owed_writable += c->owed_writable < UINT16_MAX;
 		conn_mark(c);
 		return -EAGAIN;
 	}
@@ -318,7 +328,7 @@ int rln_send_nowait(rln_conn h, const void *p, size_t n)
 		return 0;
 	rln_piece pc = { .data = p, .len = n };
 	e = queue_piece(c, &pc, NULL);
-	return e ? e : (int)n;
+	return e;
 }
 
 int rln_flush(rln_conn h)

@@ -76,7 +76,8 @@ TEST(close_with_unread_input_lingers_the_reply_arrives)
 	for (int i = 0; i < 10; i++) {
 		struct transfer t = { .fd = client(&s), .total = MIB };
 		send_all(t.fd, data, i % 2 ? 300 * KIB : MIB);
-		shutdown(t.fd, SHUT_WR);
+		if (i % 4 < 2) /* the others keep their side open: only lingering ends them */
+			shutdown(t.fd, SHUT_WR);
 		read_pattern_peer(&t);
 		CHECK_INT(t.got, ==, MIB);
 		CHECK_INT(t.ended, ==, 0);
