@@ -62,6 +62,7 @@ uint64_t sys_memory_allowed(void);    /* bytes: min(physical, cgroup limit) */
 int sys_read_file(const char *path, char *buf,
 		  size_t cap); /* small proc/sys files; bytes read, NUL-terminated */
 int sys_thread_id(void);
+bool sys_shadow_stack(void);	      /* user shadow stacks (x86 CET) are on for this thread */
 void sys_log_write(const char *line); /* one line to stderr, newline added */
 
 /* signals; handlers themselves may call only what is named async-signal-safe here */

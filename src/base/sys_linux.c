@@ -449,3 +449,14 @@ int sys_thread_pin(int cpu)
 	CPU_FREE(set);
 	return err;
 }
+
+bool sys_shadow_stack(void)
+{
+#if defined(__x86_64__)
+	/* arch_prctl(ARCH_SHSTK_STATUS), Documentation/arch/x86/shstk.rst */
+	unsigned long status = 0;
+	return syscall(SYS_arch_prctl, 0x5005, &status) == 0 && (status & 1);
+#else
+	return false;
+#endif
+}

@@ -289,7 +289,11 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size, rln
 	rt->shared.cfg = &rt->cfg;
 	rt->shared.caps = caps_get();
 	rt->has_main = rt->cfg.set.main != NULL;
-	if (!rt->shared.caps->ok) {
+	if (sys_shadow_stack())
+		e = diag_set(why, -EOPNOTSUPP,
+			     "shadow stacks are enforced for this process, and task stacks have "
+			     "none; run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
+	if (!e && !rt->shared.caps->ok) {
 		e = rt->shared.caps->why.err;
 		if (why)
 			*why = rt->shared.caps->why;
@@ -365,7 +369,7 @@ int rln_listen_addr(rln_runtime *rt, unsigned listener, struct sockaddr_storage 
 	if (!rt) {
 		struct worker *w = worker_current();
 		if (!w)
-			return -EINVAL;
+			return -EPERM;
 		rt = w->shared->rt;
 	}
 	if (listener >= rt->cfg.set.nlisten || !out)

@@ -346,6 +346,10 @@ void *rln_worker_state(void)
 void rln_dump_tasks(int fd)
 {
 	struct worker *w = worker_current();
+	static const char none[] = "rln_dump_tasks: this thread is no worker\n";
+
 	if (w)
 		sched_dump(&w->sched, fd);
+	else
+		sys_write(fd, none, sizeof none - 1);
 }

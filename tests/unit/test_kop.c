@@ -2,42 +2,15 @@
  * A task's one kernel operation, on the real kernel: what cancelling it means in each state, and
  * that nothing is lost, leaked or written too late.
  */
-#include "base/ctx.h"
-#include "base/sys.h"
-#include "ring/caps.h"
-#include "task/task.h"
-#include "test.h"
+#include "kop_fixture.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define MS INT64_C(1000000)
 #define SECOND (1000 * MS)
 
-static struct loop loop;
-static struct sched sched;
-static struct ctx ctx = { .loop = &loop, .sched = &sched };
-static int pair[2];
 static int result = 1, end_scope = 1;
 static rln_scope scope1, scope2;
 static char text[64];
-
-static void up_sized(unsigned sq)
-{
-	struct loop_config cfg = {
-		.ring = { .sq_entries = sq, .cq_entries = sq * 2, .sqpoll_cpu = -1 }
-	};
-	struct diag why;
-
-	if (loop_open(&loop, &cfg, &why) < 0)
-		SKIP("io_uring: %s", why.line);
-	CHECK_INT(loop_start(&loop, &why), ==, 0);
-	CHECK_INT(sched_open(&sched, &loop, &(struct sched_config){ 0 }), ==, 0);
-	ctx_current_ = &ctx;
-	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), ==, 0);
-}
 
 static void up(void)
 {

@@ -2,17 +2,8 @@
  * Negative controls of the cancellation tests: three ways to wait for a kernel operation that
  * others have shipped. Each must be caught, or the checks of test_kop.c prove nothing.
  */
-#include "base/ctx.h"
-#include "base/sys.h"
-#include "ring/caps.h"
-#include "task/task.h"
-#include "test.h"
+#include "kop_fixture.h"
 
-#include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#define MS INT64_C(1000000)
 #define POISON 0xee
 #define OPS 600
 #define TEST_FAILED (-101) /* the exit status of a failed check */
@@ -24,10 +15,6 @@ enum broken {
 	FORGETS_CANCELS, /* no room for the cancel: it is not sent */
 };
 
-static struct loop loop;
-static struct sched sched;
-static struct ctx ctx = { .loop = &loop, .sched = &sched };
-static int pair[2];
 static enum broken how;
 
 /* Stands in for a task's own op; never reused, so that only the caller's memory is at risk. */
@@ -78,21 +65,6 @@ static int mock_receive(void *buf, size_t n)
 	while (!m->done)
 		wait_uncancellable(&m->queue, "receive");
 	return m->res == -ECANCELED || how == DROPS_RESULT ? why : m->res;
-}
-
-static void up(unsigned sq)
-{
-	struct loop_config cfg = {
-		.ring = { .sq_entries = sq, .cq_entries = sq * 2, .sqpoll_cpu = -1 }
-	};
-	struct diag why;
-
-	if (loop_open(&loop, &cfg, &why) < 0)
-		SKIP("io_uring: %s", why.line);
-	CHECK_INT(loop_start(&loop, &why), ==, 0);
-	CHECK_INT(sched_open(&sched, &loop, &(struct sched_config){ 0 }), ==, 0);
-	ctx_current_ = &ctx;
-	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), ==, 0);
 }
 
 static void go(int (*fn)(void *))
@@ -169,7 +141,7 @@ static int race_writer(void *arg)
 
 static void race(void)
 {
-	up(8);
+	up_sized(8);
 	go(race_reader);
 	go(race_writer);
 	drive();
@@ -185,7 +157,7 @@ static int herd_member(void *arg)
 
 static void herd(void)
 {
-	up(4);
+	up_sized(4);
 	for (unsigned i = 0; i < 200; i++)
 		go(herd_member);
 	drive();
@@ -209,7 +181,7 @@ static void sound_herd(void)
 
 static void need_ring(void)
 {
-	up(8);
+	up_sized(8);
 	sched_close(&sched);
 }
 
