@@ -2,25 +2,15 @@
  * The runtime (one worker, stepped by hand) over the fake kernel: echo servers in the three modes
  * under tiny sizes and every fault, their peers honest, slow, silent or rude. A seed is a schedule.
  */
-#include "base/sys.h"
-#include "rt/worker.h"
-#include "ringline/conn.h"
-#include "ringline/task.h"
-#include "seed.h"
-#include "sim/world.h"
-#include "test.h"
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define TURNS_MAX 300000
+#include "runtime_rig.h"
 
 /* ---- handlers */
 struct app {
 	struct world *w;
+	struct rig *r;
 	int64_t deadline_ns; /* 0: none: bounds each receive of the task handlers */
 	bool rude;	     /* resets or closes at random */
-	unsigned opened, closed, pieces, released;
+	unsigned opened, closed;
 };
 static struct app app;
 
@@ -32,94 +22,20 @@ static void closed(rln_conn c, int err, void *arg)
 	app.closed++;
 }
 
-static void released(void *ud)
-{
-	unsigned *n = ud;
-	(*n)++;
-}
-
-/* The same bytes back by one of the ways to send them. */
-static ssize_t send_some_way(rln_conn c, const uint8_t *p, size_t n)
-{
-	switch (world_rand(app.w, 4)) {
-	case 0: { /* in place, awaited: more than send_chunk is a unit of its own */
-		uint8_t copy[4096];
-		if (n > sizeof copy)
-			return rln_send(c, p, n);
-		memcpy(copy, p, n);
-		return rln_send(c, copy, n);
-	}
-	case 1: {
-		struct iovec iov[3] = { { (void *)(uintptr_t)p, n / 3 },
-					{ (void *)(uintptr_t)(p + n / 3), n / 3 },
-					{ (void *)(uintptr_t)(p + n / 3 * 2), n - n / 3 * 2 } };
-		return rln_sendv(c, iov, 3);
-	}
-	case 2: {
-		uint8_t *own = malloc(n + 1);
-		memcpy(own, p, n);
-		rln_piece pc[2] = { { own, n, free, own }, { "", 0, released, &app.released } };
-		app.pieces++;
-		return rln_send_pieces(c, pc, 2);
-	}
-	default:
-		return rln_send(c, p, n);
-	}
-}
-
-static ssize_t receive_some_way(rln_conn c, rln_view *v, uint8_t *own, size_t cap)
-{
-	ssize_t n;
-
-	switch (world_rand(app.w, 6)) {
-	case 0:
-		n = rln_fill(c, v);
-		if (n > 0 && rln_consume(c, (size_t)n) < 0)
-			abort();
-		return n;
-	case 1:
-		n = rln_peek(c, 1, v);
-		if (n > 0 && rln_consume(c, (size_t)n) < 0)
-			abort();
-		return n;
-	case 2:
-		n = rln_recv_into(c, own, cap);
-		*v = (rln_view){ own, n > 0 ? (size_t)n : 0 };
-		return n;
-	case 3: /* the peer may wait for what we hold: never for long */
-		n = RLN_WITHIN(RLN_MS(1), rln_recv_exact(c, 1 + world_rand(app.w, 8), v));
-		if (n == -ENODATA || n == -EMSGSIZE || (n == -ETIME && !rln_cancelled()))
-			return rln_recv(c, v);
-		return n;
-	case 4: /* straight into our memory, taken back when the time is up */
-		n = RLN_WITHIN(RLN_MS(2), rln_recv_full(c, own, cap));
-		*v = (rln_view){ own, n > 0 ? (size_t)n : 0 };
-		return n == -ETIME && !rln_cancelled() ? rln_recv(c, v) : n;
-	default:
-		return rln_recv(c, v);
-	}
-}
-
-#define OWN_BYTES 70000 /* large enough to be received in place */
-
-static void free_bytes(uint8_t **p)
-{
-	free(*p);
-}
-
 static void task_echo(rln_conn c, void *arg)
 {
 	rln_view v;
-	uint8_t *own __attribute__((cleanup(free_bytes))) = malloc(OWN_BYTES);
+	uint8_t *own __attribute__((cleanup(rig_free_bytes))) = malloc(RIG_OWN_BYTES);
 
 	(void)arg;
 	app.opened++;
 	while (true) {
 		ssize_t n;
 		if (app.deadline_ns)
-			n = RLN_WITHIN(app.deadline_ns, receive_some_way(c, &v, own, OWN_BYTES));
+			n = RLN_WITHIN(app.deadline_ns,
+				       rig_receive(app.r, c, &v, own, RIG_OWN_BYTES));
 		else
-			n = receive_some_way(c, &v, own, OWN_BYTES);
+			n = rig_receive(app.r, c, &v, own, RIG_OWN_BYTES);
 		if (n == -ETIME && !rln_cancelled())
 			continue;
 		if (n <= 0)
@@ -131,7 +47,7 @@ static void task_echo(rln_conn c, void *arg)
 				rln_close(c);
 			return;
 		}
-		if (send_some_way(c, v.data, v.len) < 0)
+		if (rig_send(app.r, c, v.data, v.len) < 0)
 			return;
 		if (world_rand(app.w, 10) == 0)
 			(void)rln_flush(c);
@@ -148,7 +64,7 @@ static int request_echo(rln_conn c, void *arg)
 	(void)arg;
 	if (n <= 0)
 		return n < 0 ? (int)n : RLN_CLOSE;
-	return send_some_way(c, v.data, v.len) < 0 ? RLN_CLOSE : RLN_KEEP;
+	return rig_send(app.r, c, v.data, v.len) < 0 ? RLN_CLOSE : RLN_KEEP;
 }
 
 static void opened(rln_conn c, void *arg)
@@ -176,23 +92,9 @@ static size_t data_echo(rln_conn c, const uint8_t *p, size_t n, void *arg)
 static const rln_callbacks callbacks = { .open = opened, .data = data_echo };
 
 /* ---- one schedule */
-struct rig {
-	struct config cfg;
-	struct caps caps;
-	struct worker_shared shared;
-	struct worker worker;
-	uint16_t port;
-};
-
-static unsigned pow2(struct world *w, unsigned n)
-{
-	return 1u << world_rand(w, n);
-}
-
 static void configure(struct rig *r, struct world *w, bool strict)
 {
 	rln_listen_opts l = { .addr = "127.0.0.1:0", .on_close = closed };
-	struct diag why = { 0 };
 
 	switch (world_rand(w, 3)) {
 	case 0:
@@ -207,64 +109,22 @@ static void configure(struct rig *r, struct world *w, bool strict)
 	l.recv_max = 16 + world_rand(w, 3000);
 	l.send_high = 1 + world_rand(w, 3000);
 	l.send_low = 1 + world_rand(w, l.send_high);
-	l.max_conns = strict ? pow2(w, 2) * 32 : pow2(w, 5);
-	l.backlog = strict ? 16 : (int)pow2(w, 3);
+	l.max_conns = strict ? rig_pow2(w, 2) * 32 : rig_pow2(w, 5);
+	l.backlog = strict ? 16 : (int)rig_pow2(w, 3);
 	if (strict) { /* the machine may stop for seconds: nothing may end because of it */
 		l.close_timeout = l.close_max = l.send_stall = RLN_SEC(1000000);
 	} else if (world_rand(w, 2)) {
 		l.idle_timeout = RLN_MS(1 + (int64_t)world_rand(w, 2000));
 	}
-	unsigned sq = 2 * pow2(w, 5);
-	rln_config c = { .workers = 1,
-			 .listen = &l,
+	rln_config c = { .listen = &l,
 			 .nlisten = 1,
-			 .sq_entries = sq,
-			 .cq_entries = sq * 2,
-			 .recv_bufs = pow2(w, 5),
-			 .recv_buf_size = 16u << world_rand(w, 8),
-			 .buffer_budget = 2048 + world_rand(w, 20000),
-			 .zc_threshold = 1 + world_rand(w, 2000),
 			 .file_slots = 2,
-			 .max_tasks = strict ? 0 : (unsigned)pow2(w, 5),
-			 .stacks_prewarm = 1,
-			 .drain_timeout = RLN_SEC(100000),
-			 .kill_timeout = RLN_SEC(100000) };
-	if (config_resolve(&c, sizeof c, sizeof l, &r->cfg, &why) < 0)
-		world_fail(w, "config: %s", why.line);
-	r->caps = (struct caps){ .ok = true,
-				 .multishot_accept = true,
-				 .multishot_recv = true,
-				 .bufring = true,
-				 .direct_alloc = true,
-				 .send_zc = true,
-				 .socket_cmd = world_rand(w, 4) != 0,
-				 .close_sends_fin = world_rand(w, 2) != 0 };
-	r->shared.cfg = &r->cfg;
-	r->shared.caps = &r->caps;
-	r->shared.workers = &r->worker;
-	r->shared.count = 1;
-	r->shared.send_chunk = 1 + world_rand(w, 500);
-	r->shared.iov_max = 1 + (unsigned)world_rand(w, RING_IOV_MAX);
-	app = (struct app){ .w = w, .rude = !strict && world_rand(w, 2) };
+			 .max_tasks = strict ? 0 : rig_pow2(w, 5) };
+	rig_sizes(w, &c);
+	rig_init(r, w, &c);
+	app = (struct app){ .w = w, .r = r, .rude = !strict && world_rand(w, 2) };
 	if (world_rand(w, 2))
 		app.deadline_ns = RLN_MS(1 + (int64_t)world_rand(w, 100));
-}
-
-static void rig_open(struct rig *r, struct world *w)
-{
-	struct diag why = { 0 };
-	struct addr bound;
-	struct listen_socket_opts o = { .backlog = r->cfg.listener[0].set.backlog };
-	int fd = -1;
-
-	if (worker_open(&r->worker, &r->shared, 0, world_kernel(w), &why) < 0 ||
-	    worker_start(&r->worker, &why) < 0)
-		world_fail(w, "open: %s", why.line);
-	r->worker.listeners = sys_zalloc(sizeof *r->worker.listeners);
-	if (listen_socket_open(&r->cfg.listener[0].addr, &o, false, &bound, &fd, &why) < 0)
-		world_fail(w, "listen: %s", why.line);
-	r->port = ntohs(bound.in.sin_port);
-	worker_listen(&r->worker, 0, fd, AF_INET, false);
 }
 
 static void add_peers(struct rig *r, struct world *w, bool strict)
@@ -283,16 +143,6 @@ static void add_peers(struct rig *r, struct world *w, bool strict)
 	}
 }
 
-static void turn(struct rig *r, struct world *w, unsigned *turns, int *done)
-{
-	/* a peer that goes away need not wake the worker: look again now and then */
-	*done = worker_turn(&r->worker, world_now(w) + RLN_SEC(1));
-	if (*done < 0)
-		world_fail(w, "turn: %d", *done);
-	if (++*turns > TURNS_MAX)
-		world_fail(w, "no end after %u turns", *turns);
-}
-
 struct totals {
 	struct world_stats s;
 	uint64_t clean, hash;
@@ -302,9 +152,6 @@ static void run_seed(uint64_t seed, struct totals *t)
 {
 	struct world_config wc = { 0 };
 	bool strict = seed % 2, abrupt = seed % 5 == 0;
-	unsigned turns = 0;
-	char why[200] = "";
-	int done = 0;
 
 	seed_set(seed);
 	if (strict)
@@ -313,28 +160,19 @@ static void run_seed(uint64_t seed, struct totals *t)
 	world_enter(w);
 	struct rig *r = calloc(1, sizeof *r);
 	configure(r, w, strict);
-	rig_open(r, w);
+	rig_open(r);
 	add_peers(r, w, strict && !abrupt);
+	bool cb = r->rt.cfg.listener[0].mode.cb;
 	uint64_t stop_at = abrupt ? world_rand(w, 2000) : UINT64_MAX;
-	while (world_peers_alive(w) && turns < stop_at)
-		turn(r, w, &turns, &done);
+	while (world_peers_alive(w) && r->turns < stop_at)
+		rig_turn(r, 0, world_now(w) + RIG_PATIENCE);
 	if (!abrupt)
 		world_calm(w);
-	atomic_store(&r->shared.shutdown, true);
-	inbox_wake(&r->worker.loop.inbox);
-	while (!done)
-		turn(r, w, &turns, &done);
-	if (app.pieces != app.released)
-		world_fail(w, "%u guarded sends, %u releases", app.pieces, app.released);
-	if (app.opened > app.closed && r->cfg.listener[0].mode.cb)
+	rig_stop(r);
+	if (app.opened > app.closed && cb)
 		world_fail(w, "%u opened, %u closed", app.opened, app.closed);
-	worker_stop(&r->worker);
-	worker_close(&r->worker);
-	config_fini(&r->cfg);
 	free(r);
-	world_run_until(w, world_now(w) + 3600 * INT64_C(1000000000));
-	if (!world_check_quiet(w, why, sizeof why))
-		world_fail(w, "not quiet: %s", why);
+	rig_check_quiet(w);
 	if (t) {
 		const struct world_stats *s = world_stats(w);
 		t->s.cqes += s->cqes;
