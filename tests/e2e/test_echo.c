@@ -1,7 +1,9 @@
 /* The three modes echo the same bytes over every kind of socket. */
 #include "net.h"
+#include <limits.h>
 #include <pthread.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 static void echo_task(rln_conn c, void *arg)
 {
@@ -203,4 +205,53 @@ TEST_LIMIT(echo_smallest_sizes, 60)
 		close(b);
 		CHECK_INT(server_stop(&s), ==, 0);
 	}
+}
+
+/* Options of the ring and the loop that change how, not what. */
+TEST_LIMIT(echo_with_a_kernel_thread_or_spinning, 60)
+{
+	for (int m = 0; m < 3; m++) {
+		rln_listen_opts l = mode(m);
+		rln_config cfg = { .workers = 1 };
+		cfg.sqpoll = m != 1;
+		cfg.sqpoll_idle_ms = cfg.sqpoll ? 10 : 0;
+		cfg.spin = m == 1 ? RLN_US(50) : 0;
+		struct server s = server_start(&l, &cfg);
+		stream_through(client(&s), 500000, 3);
+		stream_through(client(&s), 500000, 4);
+		CHECK_INT(server_stop(&s), ==, 0);
+	}
+}
+
+static void fork_in_handler(rln_conn c, void *arg)
+{
+	int status, *result = arg;
+	rln_view v;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		bool refused = rln_send(c, "x", 1) == -EPERM && rln_recv(c, &v) == -EPERM &&
+			       rln_close(c) == -EPERM && rln_sleep(1) == -EPERM &&
+			       rln_worker() == UINT_MAX;
+		_exit(refused ? 42 : 1);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	*result = WEXITSTATUS(status);
+	rln_send(c, "parent", 6);
+}
+
+/* A forked child has the worker's memory, but neither its ring nor its connections. */
+TEST(fork_child_is_no_worker)
+{
+	int result = 0;
+	rln_listen_opts l = { .on_conn = fork_in_handler, .arg = &result };
+	struct server s = server_start(&l, NULL);
+	int fd = client(&s);
+
+	expect(fd, "parent");
+	expect_eof(fd);
+	close(fd);
+	CHECK_INT(server_stop(&s), ==, 0);
+	CHECK_INT(result, ==, 42);
 }
