@@ -13,6 +13,7 @@ import json
 import os
 import random
 import resource
+import select
 import signal
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ import time
 
 SEED = 20240601  # of the order and the resampling: the same figures give the same interval
 RESAMPLES = 4000
+PATIENCE = 20  # seconds for a server to say something
 
 
 class Server:
@@ -28,10 +30,15 @@ class Server:
         self.name = name
         self.process = subprocess.Popen(["taskset", "-c", str(cpu)] + command,
                                         stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
+        line = self.line()
         if not line.startswith("listening on "):
             raise SystemExit("%s did not start: %r" % (name, line))
         self.address = line[len("listening on "):].strip()
+
+    def line(self):
+        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+            raise SystemExit("%s: nothing said for %d s" % (self.name, PATIENCE))
+        return self.process.stdout.readline()
 
     def cpu_ns(self):
         total = 0
@@ -42,7 +49,7 @@ class Server:
 
     def syscalls(self):
         self.process.send_signal(signal.SIGUSR1)
-        return json.loads(self.process.stdout.readline())["syscalls"]
+        return json.loads(self.line())["syscalls"]
 
     def memory_kib(self):
         with open("/proc/%d/status" % self.process.pid) as f:

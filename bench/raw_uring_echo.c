@@ -17,13 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { SQ = 1024, CQ = 4096, CONNS = 4096, BUFS = 1024, BUF_BYTES = 4096, GROUP = 0 };
 enum { SETUP_NO_SQARRAY = 1 << 16 }; /* Linux 6.6 */
-enum kind { ACCEPT, RECV, SEND, CLOSE };
+enum kind { ACCEPT, RECV, SEND, CLOSE, SIGNAL };
 
 struct conn {
 	uint16_t first, last; /* buffers to send, linked through next[]; NONE */
@@ -40,15 +41,8 @@ static uint16_t next[BUFS];
 static uint32_t length[BUFS];
 static struct conn conns[CONNS];
 static unsigned long long syscalls;
-static volatile sig_atomic_t asked, ended;
-
-static void on_signal(int signo)
-{
-	if (signo == SIGUSR1)
-		asked = 1;
-	else
-		ended = 1;
-}
+static struct signalfd_siginfo signal_info;
+static bool ended;
 
 static void die(const char *what, int err)
 {
@@ -282,7 +276,45 @@ static void sent(unsigned slot, const struct io_uring_cqe *cqe)
 	step(slot);
 }
 
-static void reap(int fd)
+/* Signals come through the ring: none can slip in between a look and a wait. */
+static void arm_signal(int fd)
+{
+	struct io_uring_sqe *sqe = sqe_of(SIGNAL, 0);
+
+	sqe->opcode = IORING_OP_READ;
+	sqe->fd = fd;
+	sqe->addr = (uint64_t)(uintptr_t)&signal_info;
+	sqe->len = sizeof signal_info;
+}
+
+static int open_signals(void)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (fd < 0)
+		die("signalfd", errno);
+	return fd;
+}
+
+static void signalled(int fd)
+{
+	if (signal_info.ssi_signo != SIGUSR1) {
+		ended = true;
+		return;
+	}
+	printf("{\"workers\":1,\"syscalls\":%llu}\n", syscalls);
+	fflush(stdout);
+	arm_signal(fd);
+}
+
+static void reap(int fd, int signals)
 {
 	unsigned head = *ring.cq.khead, tail = __atomic_load_n(ring.cq.ktail, __ATOMIC_ACQUIRE);
 
@@ -303,31 +335,26 @@ static void reap(int fd)
 			break;
 		case CLOSE:
 			break;
+		case SIGNAL:
+			signalled(signals);
+			break;
 		}
 	}
 }
 
 int main(int argc, char **argv)
 {
-	struct sigaction act = { .sa_handler = on_signal };
-	int fd;
+	int fd, signals = open_signals();
 
-	sigaction(SIGUSR1, &act, NULL);
-	sigaction(SIGTERM, &act, NULL);
-	sigaction(SIGINT, &act, NULL);
 	open_ring();
 	open_tables();
 	fd = listen_on(argc > 1 ? atoi(argv[1]) : 0);
 	arm_accept(fd);
+	arm_signal(signals);
 	while (!ended) {
 		if (enter(publish(), 1) < 0 && errno != EINTR && errno != EBUSY && errno != EAGAIN)
 			die("io_uring_enter", errno);
-		reap(fd);
-		if (asked) {
-			asked = 0;
-			printf("{\"workers\":1,\"syscalls\":%llu}\n", syscalls);
-			fflush(stdout);
-		}
+		reap(fd, signals);
 	}
 	return 0;
 }

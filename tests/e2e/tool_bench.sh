@@ -126,6 +126,13 @@ run "$tool" bench echo --connect 127.0.0.1:1 --seconds 0.1
 is "refused: status" 1 "$status"
 is "refused: lines" 1 "$(wc -l <"$work/run.err")"
 has refused "$err" "127.0.0.1:1"
+# The comparison, as short as it can be.
+RINGLINE_BUILD=$(realpath "$build") run bash "$(dirname "$0")/../../bench/run.sh" --rounds 1 \
+	--seconds 0.1 --quiet 100 --connections 5
+is "bench/run.sh: status" 0 "$status"
+is "bench/run.sh: rows" 5 "$(grep -cE '^(raw|epoll|callback|request|task) +[1-9][0-9]* +[0-9]+ ' <<<"$out" || true)"
+has bench/run.sh "$out" " of raw ["
+
 one_line_usage "no address" --connect "$tool" bench echo
 one_line_usage "bad address" nonsense "$tool" bench echo --connect nonsense
 one_line_usage "bad size" --size "$tool" bench echo --connect 127.0.0.1:1 --size 1x
