@@ -135,7 +135,7 @@ static int recv_into(struct sim_req *q, struct sim_sock *s)
 		if (got <= 0)
 			break;
 		q->done += (size_t)got;
-		if (part)
+		if (part || (!all && !s->rx_bytes)) /* one recv(2): an error stays for the next */
 			break;
 	}
 	if (q->done == q->total || (q->done && !all)) {
@@ -273,7 +273,7 @@ static int send_run(struct sim_req *q)
 		if (put <= 0)
 			break;
 		q->done += (size_t)put;
-		if (part)
+		if (part || (!all && s->err))
 			break;
 	}
 	if (all && q->done && q->done < q->total && fault(w, FAULT_SHORT_WAITALL))
