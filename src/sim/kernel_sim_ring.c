@@ -406,6 +406,21 @@ static void progress(struct sim_ring *r)
 	backlog_flush(r);
 }
 
+/* When something happens next, other threads included: they act first. */
+static int64_t wait_next(struct sim_ring *r)
+{
+	struct world *w = r->w;
+	int64_t next;
+
+	if (!w->cfg.on_wait)
+		return earlier(ring_next(r), world_next(w));
+	next = w->cfg.on_wait(w, w->cfg.ctx);
+	next = earlier(next, world_next(w)); /* as it is after that */
+	list_for_each (n, &w->rings)
+		next = earlier(next, ring_next(container_of(n, struct sim_ring, node)));
+	return next;
+}
+
 static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
 {
 	struct world *w = r->w;
@@ -420,7 +435,7 @@ static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
 			return -ETIME;
 		if (fault(w, FAULT_EINTR))
 			return -EINTR;
-		next = earlier(ring_next(r), world_next(w));
+		next = wait_next(r);
 		if (next == SIM_NEVER && deadline == SIM_NEVER) {
 			w->stats.deadlocks++;
 			if (w->cfg.on_deadlock)

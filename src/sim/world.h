@@ -66,6 +66,12 @@ struct world_config {
 	/* Both default to printing the seed and aborting. They must not return to the world. */
 	void (*on_fail)(struct world *w, const char *what, void *ctx);
 	void (*on_deadlock)(struct world *w, void *ctx);
+	/*
+	 * Runs while a ring waits, before the clock moves: what other threads do meanwhile. May
+	 * step other rings, which must not wait. Returns when it wants to run again at the latest
+	 * (INT64_MAX: other rings and peers tell). NULL: this ring is alone.
+	 */
+	int64_t (*on_wait)(struct world *w, void *ctx);
 	void *ctx;
 };
 

@@ -14,6 +14,7 @@
 #include "sim/world.h"
 #include "test.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,6 +221,16 @@ static inline void rig_close(struct rig *r)
 	r->opened = 0;
 }
 
+/* Every worker has stopped: take it down. */
+static inline void rig_end(struct rig *r)
+{
+	for (unsigned i = 0; i < r->opened; i++)
+		worker_stop(&r->worker[i]);
+	rig_close(r);
+	if (r->pieces != r->released)
+		world_fail(r->w, "%u guarded sends, %u releases", r->pieces, r->released);
+}
+
 /* Drain to the end and take it down. */
 static inline void rig_stop(struct rig *r)
 {
@@ -235,11 +246,7 @@ static inline void rig_stop(struct rig *r)
 		done[i] = rig_turn(r, i, world_now(r->w) + (alone ? RIG_PATIENCE : RLN_MS(1)));
 		left -= done[i];
 	}
-	for (unsigned i = 0; i < r->opened; i++)
-		worker_stop(&r->worker[i]);
-	rig_close(r);
-	if (r->pieces != r->released)
-		world_fail(r->w, "%u guarded sends, %u releases", r->pieces, r->released);
+	rig_end(r);
 }
 
 /*
