@@ -135,6 +135,7 @@ int rln_go_on_at(rln_runtime *rt, unsigned worker, int (*fn)(void *arg), void *a
 /* ---- timers of callbacks */
 struct user_timer {
 	struct timer timer;
+	struct list node;      /* worker.user_timers while it runs */
 	struct worker *worker; /* while it runs; NULL: stopped, also when all-zero */
 	void (*fn)(rln_timer *t, void *ud);
 	void *ud;
@@ -145,6 +146,7 @@ static void user_timer_fire(struct timer *t)
 {
 	struct user_timer *u = container_of(t, struct user_timer, timer);
 
+	list_remove(&u->node);
 	u->worker = NULL;
 	u->fn((rln_timer *)u, u->ud);
 }
@@ -159,8 +161,11 @@ void rln_timer_start(rln_timer *t, rln_ns dur, void (*fn)(rln_timer *t, void *ud
 		      : "rln_timer_start from a thread that is not a worker");
 	RLN_ASSERTF(!u->worker || u->worker == w, "the timer runs on worker %u", u->worker->index);
 	int64_t now = w->loop.now_ns;
-	if (!u->worker)
+	if (!u->worker) {
 		timer_init(&u->timer, user_timer_fire);
+		list_init(&u->node);
+		list_push_back(&w->user_timers, &u->node);
+	}
 	u->worker = w;
 	u->fn = fn;
 	u->ud = ud;
@@ -178,5 +183,17 @@ void rln_timer_stop(rln_timer *t)
 		return;
 	RLN_ASSERTF(u->worker == worker_current(), "the timer runs on worker %u", u->worker->index);
 	timer_cancel(&u->worker->loop.wheel, &u->timer);
+	list_remove(&u->node);
 	u->worker = NULL;
+}
+
+void worker_stop_timers(struct worker *w)
+{
+	struct list *n;
+
+	while ((n = list_pop_front(&w->user_timers))) {
+		struct user_timer *u = container_of(n, struct user_timer, node);
+		timer_cancel(&w->loop.wheel, &u->timer);
+		u->worker = NULL;
+	}
 }

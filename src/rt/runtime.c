@@ -121,9 +121,13 @@ static void thread_main(void *arg)
 		w->drain_due = true; /* nothing to wait for */
 	while (started && (e = worker_turn(w, INT64_MAX)) == 0)
 		;
-	if (e < 0)
-		log_line_to(&rt->cfg.log, RLN_LOG_ERROR, "worker %u: the ring is unusable: %s",
-			    w->index, rln_strerror(e));
+	if (e < 0) {
+		log_line_to(&rt->cfg.log, RLN_LOG_ERROR,
+			    "worker %u: the ring is unusable: %s; stopping the runtime", w->index,
+			    rln_strerror(e));
+		w->cut_short = true;
+		rln_shutdown(rt);
+	}
 	if (prepared && rt->cfg.set.worker_exit) {
 		struct ctx *before = worker_enter(w);
 		rt->cfg.set.worker_exit(w->index, w->state);

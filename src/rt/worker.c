@@ -138,6 +138,7 @@ int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
 	w->shared = shared;
 	w->index = index;
 	timer_init(&w->drain_timer, drain_timer_fired);
+	list_init(&w->user_timers);
 	int e = open_ctx(w, why);
 	if (e)
 		return e;
@@ -194,6 +195,7 @@ void worker_stop(struct worker *w)
 {
 	struct ctx *before = worker_enter(w);
 
+	worker_stop_timers(w);
 	/* no operation is out any more: nothing of this memory is the kernel's */
 	io_close(&w->io);
 	sched_close(&w->sched); /* its signal stack is this thread's */
@@ -205,6 +207,7 @@ void worker_close(struct worker *w)
 {
 	struct ctx *before = worker_enter(w);
 
+	worker_stop_timers(w);
 	if (w->io_open) {
 		io_close(&w->io);
 		sched_close(&w->sched);

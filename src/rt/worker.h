@@ -46,6 +46,7 @@ struct worker {
 	bool inbox_closed, drain_due, kill_due, io_open;
 	bool look_again; /* drain_step() moved: no sleep before it has looked once more */
 	struct timer drain_timer;
+	struct list user_timers; /* running rln_timers; stopped when the worker stops */
 	int64_t shutdown_ns;
 };
 
@@ -68,6 +69,8 @@ void worker_stop(struct worker *w);
  * worker_start(). Any thread.
  */
 void worker_close(struct worker *w);
+/* Stop the timers the program left running. In post.c, with the rest of them. */
+void worker_stop_timers(struct worker *w);
 /* Put the worker in force on this thread around calls into it; returns what was before. */
 struct ctx *worker_enter(struct worker *w);
 void worker_leave(struct ctx *before);

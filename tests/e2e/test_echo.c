@@ -255,3 +255,34 @@ TEST(fork_child_is_no_worker)
 	CHECK_INT(server_stop(&s), ==, 0);
 	CHECK_INT(result, ==, 42);
 }
+
+static rln_timer left_running;
+static int timer_calls;
+
+static void timer_called(rln_timer *t, void *ud)
+{
+	(void)ud;
+	if (++timer_calls < 3)
+		rln_timer_start(t, RLN_MS(1), timer_called, NULL);
+	else
+		rln_shutdown(NULL);
+}
+
+static int start_timers(void *arg)
+{
+	static rln_timer t;
+	(void)arg;
+	rln_timer_start(&left_running, RLN_SEC(100), timer_called, NULL);
+	rln_timer_start(&t, RLN_MS(50), timer_called, NULL);
+	rln_timer_stop(&t);
+	rln_timer_start(&t, RLN_MS(1), timer_called, NULL);
+	return rln_sleep(RLN_FOREVER) == -ECANCELED ? 0 : 1;
+}
+
+/* One that is left running when the runtime stops is no reason to crash. */
+TEST(timer_restarts_itself_and_one_may_be_left_running)
+{
+	CHECK_INT(rln_main(&(rln_config){ .workers = 1, .no_pin = true, .main = start_timers }), ==,
+		  0);
+	CHECK_INT(timer_calls, ==, 3);
+}
