@@ -355,7 +355,7 @@ static void taker(rln_conn c, void *arg)
 	CHECK_INT(rln_worker(), ==, *(unsigned *)arg);
 	CHECK(rln_user(c) == arg);
 	CHECK_INT(rln_recv_exact(c, 11, &v), ==, 11);
-	check_view(v, "unread input" + 1);
+	check_view(v, "nread input");
 	CHECK_INT(rln_recv_exact(c, 5, &v), ==, 5);
 	check_view(v, "later");
 	int n = snprintf(reply, sizeof reply, "from worker %u", rln_worker());

@@ -1,4 +1,5 @@
 /* The drain: what runs is finished, what idles is ended, what does not end is cancelled. */
+#include "echo_modes.h"
 #include "rig.h"
 #include <stdatomic.h>
 
@@ -19,48 +20,19 @@ static void on_close(rln_conn c, int err, void *arg)
 	ended++;
 }
 
-static void task_echo(rln_conn c, void *arg)
+static void until_told(rln_conn c, void *arg)
 {
 	rln_view v;
 	ssize_t n;
 	(void)arg;
 	while ((n = rln_recv(c, &v)) > 0)
-		if (rln_send(c, v.data, v.len) < 0)
-			break;
+		CHECK_INT(rln_send(c, v.data, v.len), ==, n);
 	last_err = (int)n;
-}
-
-static int request_echo(rln_conn c, void *arg)
-{
-	rln_view v;
-	(void)arg;
-	ssize_t n = rln_recv(c, &v);
-	return n > 0 && rln_send(c, v.data, v.len) > 0 ? RLN_KEEP : RLN_CLOSE;
-}
-
-static size_t callback_echo(rln_conn c, const uint8_t *p, size_t n, void *arg)
-{
-	(void)arg;
-	return rln_send_nowait(c, p, n) < 0 ? 0 : n;
-}
-
-static const rln_callbacks echo_cb = { .data = callback_echo };
-
-static rln_listen_opts echo_mode(int m)
-{
-	rln_listen_opts l = { 0 };
-	if (m == 0)
-		l.on_conn = task_echo;
-	else if (m == 1)
-		l.on_request = request_echo;
-	else
-		l.cb = &echo_cb;
-	return l;
 }
 
 TEST(drain_idle_task_ends_after_drain_idle)
 {
-	rln_listen_opts l = echo_mode(0);
+	rln_listen_opts l = { .on_conn = until_told };
 	rln_config cfg = { .workers = 1, .drain_idle = RLN_MS(50) };
 	unsigned before = open_fds();
 	struct server s = server_start(&l, &cfg);

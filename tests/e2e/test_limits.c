@@ -1,43 +1,7 @@
 /* Scarcity is backpressure: too few slots, buffers, stacks or bytes slow clients, and lose none. */
+#include "echo_modes.h"
 #include "rig.h"
 #include <stdatomic.h>
-
-static void task_echo(rln_conn c, void *arg)
-{
-	rln_view v;
-	(void)arg;
-	while (rln_recv(c, &v) > 0)
-		if (rln_send(c, v.data, v.len) < 0)
-			break;
-}
-
-static int request_echo(rln_conn c, void *arg)
-{
-	rln_view v;
-	(void)arg;
-	ssize_t n = rln_recv(c, &v);
-	return n > 0 && rln_send(c, v.data, v.len) > 0 ? RLN_KEEP : RLN_CLOSE;
-}
-
-static size_t callback_echo(rln_conn c, const uint8_t *p, size_t n, void *arg)
-{
-	(void)arg;
-	return rln_send_nowait(c, p, n) < 0 ? 0 : n;
-}
-
-static const rln_callbacks echo_cb = { .data = callback_echo };
-
-static rln_listen_opts echo_mode(int m)
-{
-	rln_listen_opts l = { 0 };
-	if (m == 0)
-		l.on_conn = task_echo;
-	else if (m == 1)
-		l.on_request = request_echo;
-	else
-		l.cb = &echo_cb;
-	return l;
-}
 
 /* ---- max_conns */
 static void clients_in_turn(struct server *s, int n, unsigned at_once)

@@ -1,4 +1,5 @@
 /* Whole programs: rln_main and rln_serve in a child process, by exit status, signal and stderr. */
+#include "echo_modes.h"
 #include "rig.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -57,15 +58,6 @@ static bool catches_sigterm(pid_t pid)
 			break;
 	fclose(f);
 	return caught & 1ull << (SIGTERM - 1);
-}
-
-static void task_echo(rln_conn c, void *arg)
-{
-	rln_view v;
-	(void)arg;
-	while (rln_recv(c, &v) > 0)
-		if (rln_send(c, v.data, v.len) < 0)
-			break;
 }
 
 static int echo_program(void *addr)
