@@ -188,6 +188,8 @@ void conn_serve(struct conn *c)
 	if (++io->stats.conns_open > io->stats.conns_peak)
 		io->stats.conns_peak = io->stats.conns_open;
 	serve_open(c);
+	if (io->cancelled && c->life == LIFE_OPEN && !c->task && c->mode->listener)
+		conn_abort(c, -ESHUTDOWN); /* past drain_timeout nobody would end it */
 	conn_mark(c);
 }
 
@@ -307,12 +309,22 @@ void conn_mark(struct conn *c)
 	list_push_back(&c->io->dirty, &c->dirty);
 }
 
+/* Plain, or the zero-copy send at the head whose first CQE is outstanding. */
+static struct op *send_in_flight(struct conn *c)
+{
+	if (op_busy(&c->send))
+		return &c->send;
+	return c->zc_live ? &c->tx_head->guard.op : NULL;
+}
+
 void conn_cancel_send(struct conn *c)
 {
-	if (!op_busy(&c->send) || c->send_cancelled || op_busy(&c->cancel.op))
+	struct op *op = send_in_flight(c);
+
+	if (!op || c->send_cancelled || op_busy(&c->cancel.op))
 		return; /* the cancel op's CQE marks us dirty */
 	c->send_cancelled = true;
-	op_cancel_with(&c->io->loop->ops, &c->send, &c->cancel);
+	op_cancel_with(&c->io->loop->ops, op, &c->cancel);
 }
 
 void conn_cancel_ctl(struct conn *c)
@@ -329,8 +341,8 @@ void conn_cancel_again(struct conn *c)
 		return;
 	if (c->arm == ARM_CANCELLING)
 		op_cancel_with(&c->io->loop->ops, &c->recv, &c->cancel);
-	else if (c->send_cancelled)
-		op_cancel_with(&c->io->loop->ops, &c->send, &c->cancel);
+	else if (c->send_cancelled && send_in_flight(c))
+		op_cancel_with(&c->io->loop->ops, send_in_flight(c), &c->cancel);
 	else if (c->ctl_cancelled)
 		op_cancel_with(&c->io->loop->ops, &c->ctl, &c->cancel);
 }
@@ -384,6 +396,6 @@ void conn_check(const struct conn *c)
 	RLN_ASSERT(tx == c->tx_bytes);
 	/* INV-16 */
 	RLN_ASSERT((c->arm == ARM_ARMED || c->arm == ARM_CANCELLING) == op_busy(&c->recv));
-	RLN_ASSERT((c->arm == ARM_PARKED) == (c->arm == ARM_PARKED && list_linked(&c->parked)));
+	RLN_ASSERT(c->arm != ARM_PARKED || list_linked(&c->parked));
 	RLN_ASSERT(c->life != LIFE_CLOSED || (!rx && !tx && !c->lent));
 }

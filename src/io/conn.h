@@ -128,6 +128,7 @@ struct conn {
 	uint8_t full_run; /* receives in a row that filled (hot: did not fill) a buffer */
 	uint8_t family;	  /* AF_INET, AF_INET6, AF_UNIX, 0: not a socket */
 	bool is_dirty : 1;
+	bool reading : 1; /* a reader waits, or was woken and has not run yet */
 	bool keep_open : 1;
 	bool reset_wanted : 1, owed_reset : 1;
 	bool eof_held : 1;     /* a receive of 0 that may be a reset: CTL_HUP decides */
@@ -228,6 +229,11 @@ static inline bool conn_send_idle(const struct conn *c)
 void conn_tx_push(struct conn *c, struct tx *t);
 /* Take the entries of a unit that has not begun out of the queue. */
 void conn_tx_remove(struct conn *c, struct send_unit *u);
+/*
+ * Undo what one call has queued behind mark (NULL: an empty queue), which had mark_len bytes then.
+ * None of it has been given to the kernel: the caller has not waited since.
+ */
+void conn_tx_rollback(struct conn *c, struct tx *mark, size_t mark_len);
 /* The unit's caller no longer wants it: end its SQE if it is in flight. */
 void conn_send_cancel(struct conn *c);
 /* A guarded entry has nothing to send and is owed nothing: its callback is due. */

@@ -90,12 +90,16 @@ static bool step_flush(struct conn *c)
 			c->close_err = c->write_err;
 		return true;
 	}
-	if (!conn_send_idle(c))
-		return false;
+	if (!conn_send_idle(c)) {
+		if (!c->io->cancelled)
+			return false;
+		c->phase = CLOSE_RESET; /* past drain_timeout: kill_timeout does not wait for it */
+		return true;
+	}
 	bool shut = c->write == WRITE_SHUT;
 	if (!c->opened)
 		c->phase = CLOSE_QUIESCE; /* its connect failed or was given up */
-	else if (is_tcp(c) && c->read == READ_OPEN && c->arriving)
+	else if (is_tcp(c) && c->read == READ_OPEN && c->arriving && !c->io->cancelled)
 		c->phase = CLOSE_LINGER;
 	else if (c->zc_owed && !shut)
 		c->phase = CLOSE_FIN;
@@ -202,6 +206,8 @@ void conn_close_step(struct conn *c)
 {
 	bool more = true;
 
+	if (c->arm == ARM_ARMED && c->recv_mode == RECV_INTO)
+		conn_recv_disarm(c); /* its reader waits for its memory */
 	while (more) {
 		switch ((enum close_phase)c->phase) {
 		case CLOSE_FLUSH:

@@ -108,6 +108,29 @@ void conn_tx_remove(struct conn *c, struct send_unit *u)
 		tx_end(c, t, -ECANCELED);
 	}
 	c->tx_tail = last;
+	if (!op_busy(&c->send) && !c->zc_live)
+		conn_send_progress(c); /* whoever waited behind the unit */
+	conn_mark(c);
+}
+
+void conn_tx_rollback(struct conn *c, struct tx *mark, size_t mark_len)
+{
+	struct tx *t = mark ? mark->next : c->tx_head;
+
+	if (mark) {
+		c->tx_bytes -= mark->len - mark_len;
+		c->io->queued_bytes -= mark->len - mark_len;
+		mark->len = mark_len;
+		mark->next = NULL;
+	} else {
+		c->tx_head = NULL;
+	}
+	c->tx_tail = mark;
+	while (t) {
+		struct tx *next = t->next;
+		tx_end(c, t, -ENOMEM);
+		t = next;
+	}
 }
 
 void conn_send_fail(struct conn *c, int err)
@@ -188,6 +211,7 @@ static void send_result(struct conn *c, int res)
 		RLN_ASSERTF((uint32_t)res <= c->inflight, "sent %d of %u", res, c->inflight);
 		tx_advance(c, (size_t)res);
 		c->last_tx_ns = c->io->loop->now_ns;
+		c->outq = 0;
 	} else if (transient(res) || res == 0) {
 		c->io->stats.send_retries++;
 		c->retry_send = true;
@@ -260,6 +284,7 @@ static void zc_finish(struct op *op, const struct op_event *ev)
 {
 	struct tx *t = container_of(op, struct tx, guard.op);
 	struct conn *c = t->guard.conn;
+	struct send_unit *u = t->unit;
 
 	if (ev->last)
 		op_reset(op);
@@ -268,7 +293,7 @@ static void zc_finish(struct op *op, const struct op_event *ev)
 		return;
 	}
 	/* INV-26: a notification is owed exactly when F_MORE says so, on an error and 0 too */
-	c->zc_live = false;
+	c->zc_live = c->send_cancelled = false;
 	if (!ev->last) {
 		t->owed = true;
 		c->zc_owed++;
@@ -281,6 +306,8 @@ static void zc_finish(struct op *op, const struct op_event *ev)
 	else
 		send_result(c, ev->res);
 	c->inflight = 0;
+	if (c->cancel_send)
+		unit_cancelled(c, u);
 	conn_send_progress(c);
 	conn_mark(c);
 }

@@ -44,7 +44,7 @@ static void request_idle(struct conn *c)
 		conn_close(c, c->read_err);
 	else if (c->read == READ_EOF)
 		conn_close(c, c->rx.bytes ? -ENODATA : 0);
-	else if (c->io->draining && !c->rx.bytes)
+	else if (c->io->draining && (!c->rx.bytes || c->io->cancelled))
 		conn_close(c, 0);
 	else
 		conn_mark(c);
@@ -60,6 +60,7 @@ static int request_main(void *p)
 			return 0;
 		c->shown = 0;
 		c->took = false;
+		uint32_t began = (uint32_t)c->rx.bytes;
 		int r = a->on_request(a->h, a->arg);
 		c = conn_find(a->h);
 		if (!c)
@@ -71,9 +72,11 @@ static int request_main(void *p)
 			conn_close(c, r < 0 ? r : 0);
 			return 0;
 		}
-		if (c->took && c->rx.bytes && !rln_cancelled())
+		/* what came meanwhile it has not seen, unless it was shown it */
+		uint32_t seen = c->took ? 0 : c->shown > began ? c->shown : began;
+		if (c->rx.bytes > seen && !rln_cancelled())
 			continue;
-		c->shown = c->took ? 0 : (uint32_t)c->rx.bytes;
+		c->shown = seen;
 		c->serving = false;
 		c->task = NULL;
 		request_idle(c);
@@ -89,6 +92,18 @@ static void starve(struct conn *c)
 	c->io->stats.starved++;
 	list_push_back(&c->io->starving, &c->starve);
 	listen_room_changed(c->io); /* accepting waits until a stack is free */
+}
+
+/* A task that was cancelled before it ran has not closed its connection. */
+static void task_ended(struct task *t)
+{
+	struct conn *c = t->conn;
+
+	if (c->task != t)
+		return;
+	c->task = NULL;
+	if (c->life == LIFE_OPEN)
+		conn_abort(c, -ECANCELED);
 }
 
 static bool start_task(struct conn *c)
@@ -108,6 +123,7 @@ static bool start_task(struct conn *c)
 		return false;
 	}
 	c->task->conn = c;
+	c->task->ended = task_ended;
 	return true;
 }
 
@@ -154,7 +170,7 @@ static bool call_data(struct conn *c)
 	used = c->mode->cb->data
 		       ? c->mode->cb->data(conn_handle(c), k->data + k->off, n, c->mode->arg)
 		       : n;
-	if (c->life == LIFE_OPEN && used > n) {
+	if (c->life == LIFE_OPEN && (used > n || used > c->rx.bytes)) {
 		log_line(RLN_LOG_ERROR,
 			 "the data callback says it consumed %zu of %zu bytes; closing", used, n);
 		conn_close(c, -EINVAL);
@@ -173,12 +189,12 @@ static bool call_data(struct conn *c)
 
 static void callback_data(struct conn *c)
 {
-	while (c->rx.bytes > c->shown && call_data(c))
+	while (!c->giving && c->rx.bytes > c->shown && call_data(c))
 		;
-	if (c->life != LIFE_OPEN || !c->mode->cb)
+	if (c->life != LIFE_OPEN || !c->mode->cb || c->giving)
 		return;
 	c->data_blocked = c->rx.bytes && c->owed_writable;
-	if (c->data_blocked)
+	if (c->data_blocked || (c->owed_writable && c->read == READ_EOF))
 		return; /* it will be called again after writable */
 	if (c->rx.bytes >= c->mode->recv_max) {
 		conn_close(c, -EMSGSIZE);
@@ -226,7 +242,7 @@ void serve_open(struct conn *c)
 
 void serve_data(struct conn *c)
 {
-	if (c->life != LIFE_OPEN)
+	if (c->life != LIFE_OPEN || c->giving)
 		return;
 	if (c->mode->cb)
 		callback_data(c);
@@ -236,8 +252,10 @@ void serve_data(struct conn *c)
 
 bool serve_idle(const struct conn *c)
 {
+	if (c->giving)
+		return false;
 	if (c->mode->cb)
-		return !c->data_blocked;
+		return !c->data_blocked && !c->owed_writable;
 	return c->mode->on_request && !c->serving;
 }
 

@@ -63,7 +63,7 @@ static int64_t drain_idle_at(const struct conn *c)
 	if (!c->io->draining || c->rx.bytes || !conn_send_idle(c) || reader_leaves(c))
 		return INT64_MAX;
 	if (w) {
-		if (w->task != c->task || !c->mode->on_conn || !list_empty(&w->task->children))
+		if (w->task != c->task || !c->mode->on_conn || w->task->children_alive)
 			return INT64_MAX;
 		if (c->reader_since_ns > base)
 			base = c->reader_since_ns;
@@ -100,7 +100,8 @@ static int64_t outq_at(const struct conn *c)
 	if (stall_at(c) == INT64_MAX || !can_ask_outq(c) || conn_ctl_busy(c))
 		return INT64_MAX;
 	int64_t base = c->outq_ns > c->last_tx_ns ? c->outq_ns : c->last_tx_ns;
-	return after(base, c->mode->send_stall_ns / 2);
+	/* twice before the end: the first answer is what the second is compared with */
+	return after(base, c->mode->send_stall_ns / 3 + 1);
 }
 
 static int64_t close_at(const struct conn *c)
@@ -185,6 +186,9 @@ void conn_timer_fire(struct timer *t)
 	if (c->life == LIFE_CLOSING) {
 		if (now >= close_at(c))
 			close_due(c);
+	} else if (now >= outq_at(c)) {
+		c->outq_ns = now;
+		conn_ctl(c, CTL_OUTQ);
 	} else if (now >= stall_at(c)) {
 		c->io->stats.send_stalls++;
 		conn_abort(c, -ETIMEDOUT);
@@ -192,9 +196,6 @@ void conn_timer_fire(struct timer *t)
 		drain_idle_due(c);
 	} else if (now >= idle_at(c)) {
 		idle_due(c);
-	} else if (now >= outq_at(c)) {
-		c->outq_ns = now;
-		conn_ctl(c, CTL_OUTQ);
 	}
 	if (c->life != LIFE_CLOSED)
 		conn_timer_update(c);
@@ -205,7 +206,7 @@ void conn_timer_outq(struct conn *c, int outq)
 {
 	if (outq < 0)
 		return;
-	if ((uint32_t)outq < c->outq)
+	if (c->outq && (uint32_t)outq < c->outq)
 		c->last_tx_ns = c->io->loop->now_ns;
 	c->outq = (uint32_t)outq;
 }

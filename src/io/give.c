@@ -14,9 +14,8 @@
 /* user_data of a completion that is not an op: ops are aligned, so the low bits are free. */
 #define GIVE_TAG 1u
 
-struct give {
-	struct op_io io; /* on the sending ring */
-	struct conn *conn;
+/* What travels: the receiver's as soon as its completion is posted, which may be before ours. */
+struct give_msg {
 	struct conn_mode mode;
 	void *user;
 	unsigned char peer[28];
@@ -24,6 +23,13 @@ struct give {
 	int family;
 	size_t bytes; /* input that travels along */
 	uint8_t data[];
+};
+
+/* What stays: the operation on the sending ring. */
+struct give {
+	struct op_io io;
+	struct conn *conn;
+	struct give_msg *msg;
 };
 
 static void sent(struct op_io *op, const struct op_event *ev)
@@ -38,12 +44,14 @@ static void sent(struct op_io *op, const struct op_event *ev)
 		c->giving = false;
 		c->give = NULL;
 		conn_close(c, ev->res);
+		sys_free(g->msg);
 		sys_free(g);
 		return;
 	}
-	/* g is the receiver's from here on; it may be gone already */
+	sys_free(g);
 	c->give = NULL;
-	c->opened = false; /* its last news is told over there */
+	list_remove(&c->parked); /* it may have been paused for the budget */
+	c->opened = false;	 /* its last news is told over there */
 	c->io->stats.conns_open--;
 	c->io->stats.given++;
 	conn_recv_drop(c);
@@ -61,35 +69,31 @@ void give_step(struct conn *c)
 	    c->cancel.op.state != OP_IDLE)
 		return;
 	size_t n = c->rx.bytes;
-	struct give *full = sys_zalloc(sizeof *full + n);
-	if (!full) {
+	struct give_msg *m = sys_alloc(sizeof *m + n);
+	if (!m) {
 		c->giving = false;
 		c->give = NULL;
+		sys_free(g->msg);
 		sys_free(g);
 		conn_close(c, -ENOMEM);
 		return;
 	}
-	int ring_fd = g->io.a.fd;
-	*full = *g;
-	sys_free(g);
-	full->bytes = n;
+	*m = *g->msg;
+	sys_free(g->msg);
+	g->msg = m;
+	m->bytes = n;
 	c->io->queued_bytes -= n;
-	chunks_read(&c->rx, full->data, n);
-	if (c->read == READ_EOF || c->read == READ_ERROR)
-		full->family = c->family; /* the receiver's first receive finds the same end */
-	op_io_init(&full->io, OP_MSG_RING_FD, sent);
-	full->io.a = (struct op_args){ .fd = ring_fd,
-				       .off = c->slot,
-				       .slot = OP_SLOT_AUTO,
-				       .user_data = (uint64_t)(uintptr_t)full | GIVE_TAG };
-	c->give = full;
-	op_submit(&c->io->loop->ops, &full->io.op);
+	chunks_read(&c->rx, m->data, n);
+	g->io.a.off = c->slot;
+	g->io.a.slot = OP_SLOT_AUTO;
+	g->io.a.user_data = (uint64_t)(uintptr_t)m | GIVE_TAG;
+	op_submit(&c->io->loop->ops, &g->io.op);
 }
 
 void give_arrived(void *ctx, const struct io_uring_cqe *cqe)
 {
 	struct io *io = ctx;
-	struct give *g = (struct give *)(uintptr_t)(cqe->user_data & ~(uint64_t)GIVE_TAG);
+	struct give_msg *g = (struct give_msg *)(uintptr_t)(cqe->user_data & ~(uint64_t)GIVE_TAG);
 
 	if (!(cqe->user_data & GIVE_TAG) || cqe->res < 0)
 		return;
@@ -130,30 +134,40 @@ int rln_give(rln_conn h, unsigned worker, void (*on_conn)(rln_conn c, void *arg)
 	if (e)
 		return e;
 	struct io *io = c->io;
-	if (!on_conn || (ring_fd = io->ring_of(io->ring_of_ctx, worker)) < 0)
+	if (!on_conn)
 		return -EINVAL;
+	ring_fd = io->ring_of(io->ring_of_ctx, worker);
+	if (ring_fd < 0)
+		return ring_fd;
 	if (!io->caps->msg_ring_fd)
 		return -EOPNOTSUPP;
+	if (c->read == READ_ERROR)
+		return c->read_err;
 	if (!conn_send_idle(c) || c->zc_owed || !list_empty(&c->reader) || c->write != WRITE_OPEN)
 		return -EBUSY;
 	if (worker == io->cfg.worker)
 		return -EINVAL;
 	struct give *g = sys_zalloc(sizeof *g);
+	if (g && !(g->msg = sys_zalloc(sizeof *g->msg))) {
+		sys_free(g);
+		g = NULL;
+	}
 	if (!g)
 		return -ENOMEM;
 	op_io_init(&g->io, OP_MSG_RING_FD, sent);
 	g->io.a.fd = ring_fd;
 	g->conn = c;
-	g->mode = *c->mode;
-	g->mode.cb = NULL;
-	g->mode.on_request = NULL;
-	g->mode.on_conn = on_conn;
-	g->mode.arg = arg;
-	g->mode.listener = NULL; /* of this worker; the connection counts against none there */
-	g->user = c->user;
-	g->family = c->family;
-	memcpy(g->peer, c->peer.raw, c->peer_bytes);
-	g->peer_bytes = c->peer_bytes;
+	struct give_msg *m = g->msg;
+	m->mode = *c->mode;
+	m->mode.cb = NULL;
+	m->mode.on_request = NULL;
+	m->mode.on_conn = on_conn;
+	m->mode.arg = arg;
+	m->mode.listener = NULL; /* of this worker; the connection counts against none there */
+	m->user = c->user;
+	m->family = c->family;
+	memcpy(m->peer, c->peer.raw, c->peer_bytes);
+	m->peer_bytes = c->peer_bytes;
 	c->give = g;
 	c->giving = true;
 	c->task = NULL;

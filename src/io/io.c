@@ -59,14 +59,14 @@ void io_close(struct io *io)
 {
 	io_run_releases(io);
 	RLN_ASSERT(io->stats.conns_owned == 0 && list_empty(&io->listeners)); /* INV-11 */
-	bool leased = io->bufs.free != io->bufs.filled || io->chunks.live;
+	io->leased = io->bufs.free != io->bufs.filled || io->chunks.live;
 
 	tx_pool_free(io);
 	files_close(&io->files);
 	for (unsigned i = 0; i < io->pages; i++)
 		sys_free(io->page[i]);
 	sys_free(io->page);
-	if (leased) /* an rln_buf is still held: its memory must not go from under it */
+	if (io->leased) /* an rln_buf is still held: its memory must not go from under it */
 		return;
 	chunk_pool_free(io);
 	bufring_close(&io->bufs);
@@ -169,6 +169,8 @@ void io_drain(struct io *io)
 static void cancel_conn(struct conn *c, void *ctx)
 {
 	(void)ctx;
+	if (c->giving)
+		return; /* it ends by its message's completion */
 	if (c->life == LIFE_CLOSING || c->zc_owed)
 		conn_abort(c, -ESHUTDOWN);
 	else if (c->life == LIFE_OPEN && !c->task)

@@ -66,6 +66,7 @@ struct io {
 	unsigned zc_copied_run; /* zero-copy sends in a row that the kernel copied */
 	bool zc_no_report;	/* the kernel cannot tell whether it copied */
 	bool draining, cancelled;
+	bool leased; /* after io_close(): an rln_buf is still held, its memory stays */
 	int64_t drain_began_ns;
 	unsigned drain_passes; /* turns until idle connections close */
 	/* The ring fd of another worker of this runtime, or -errno (rln_give). Set by rt/. */

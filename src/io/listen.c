@@ -23,7 +23,6 @@ void listen_accepted(struct listener *l, unsigned slot, const void *peer, sockle
 	struct io *io = l->io;
 	struct conn *c = conn_at(io, slot);
 
-	io->stats.accepts++;
 	l->drain_passes = 2;
 	if (!c) {
 		io->stats.accept_errors++;
@@ -38,6 +37,7 @@ void listen_accepted(struct listener *l, unsigned slot, const void *peer, sockle
 			set_peer(c, peer, peer_bytes);
 		return;
 	}
+	io->stats.accepts++;
 	conn_open(c, &l->mode, l->family);
 	l->conns++;
 	if (peer)
@@ -171,8 +171,8 @@ static void accepted_or_error(struct listener *l, int res, const struct listen_s
 		accept_error(l, res);
 		return;
 	}
-	if (s && s->io.a.addr)
-		listen_accepted(l, (unsigned)res, &s->peer, s->peer_bytes);
+	if (s && s->io.a.buf)
+		listen_accepted(l, (unsigned)res, &s->peer, s->io.a.addr_bytes);
 	else
 		listen_accepted(l, (unsigned)res, NULL, 0);
 }
@@ -222,9 +222,8 @@ static void arm_single(struct listener *l, struct listen_single *s)
 {
 	s->io.a = (struct op_args){ .fd = l->fd, .slot = OP_SLOT_AUTO };
 	if (!l->io->caps->socket_cmd && l->family != AF_UNIX) {
-		s->peer_bytes = sizeof s->peer;
-		s->io.a.addr = &s->peer;
-		s->io.a.buf = &s->peer_bytes;
+		s->io.a.buf = &s->peer;
+		s->io.a.addr_bytes = sizeof s->peer;
 	}
 	l->singles_live++;
 	op_submit(&l->io->loop->ops, &s->io.op);

@@ -20,7 +20,6 @@ struct listen_single {
 	struct op_cancel cancel;
 	struct listener *listener;
 	struct sockaddr_storage peer; /* KERNEL(6.1): no SO_PEERNAME command */
-	socklen_t peer_bytes;
 };
 
 struct listener {

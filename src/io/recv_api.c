@@ -18,7 +18,7 @@ static int reader_lookup(rln_conn h, struct conn **out, const char *call)
 
 	if (e)
 		return e;
-	if (!list_empty(&c->reader) || c->reader_direct) {
+	if (c->reading || c->reader_direct) {
 		c->io->stats.misuse++;
 		return -EBUSY;
 	}
@@ -48,10 +48,12 @@ static int reader_park(struct conn *c, rln_conn h, const char *call)
 	c->reader_since_ns = c->io->loop->now_ns;
 	if (c->arm != ARM_ARMED || c->mode->idle_ns || c->io->draining)
 		conn_mark(c); /* to be armed, or timed once we stand in the queue */
+	c->reading = true;
 	int e = wait_on(&c->reader, call);
-	if (e)
-		return e;
-	return same_conn(c, h) ? 0 : -ECONNABORTED;
+	bool same = same_conn(c, h);
+	if (same)
+		c->reading = false;
+	return e ? e : same ? 0 : -ECONNABORTED;
 }
 
 /*
@@ -129,7 +131,12 @@ ssize_t rln_try_recv(rln_conn h, rln_view *v)
 		return e;
 	if (c->rx.bytes)
 		return take_run(c, chunk_bytes(c->rx.head), v);
-	return c->read == READ_OPEN ? -EAGAIN : read_ended(c, false);
+	if (c->read != READ_OPEN)
+		return read_ended(c, false);
+	c->bulk = false; /* it polls: receive for it */
+	if (c->arm == ARM_IDLE)
+		conn_mark(c);
+	return -EAGAIN;
 }
 
 ssize_t rln_recv_buf(rln_conn h, rln_buf *b)
@@ -221,7 +228,7 @@ int rln_consume(rln_conn h, size_t n)
 
 	if (e)
 		return e;
-	if (!list_empty(&c->reader))
+	if (c->reading)
 		return -EBUSY;
 	if (n > c->lent_max)
 		return -EINVAL;

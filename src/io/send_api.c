@@ -251,10 +251,12 @@ static ssize_t send_pieces(rln_conn h, const rln_piece *pc, int n, const char *c
 	if (e) {
 		if (c && same_conn(c, h))
 			admit_next(c); /* we may have been the one that was woken */
-		release_unqueued(io_current(), pc, 0, pc && n > 0 && n <= PIECES_MAX ? n : 0);
+		release_unqueued(io_current(), pc, 0, pc && n > 0 ? n : 0);
 		return e;
 	}
 	struct send_unit unit = { 0 }, *u = NULL;
+	struct tx *mark = c->tx_tail;
+	size_t mark_len = mark ? mark->len : 0;
 	if (borrowed_bytes(c, pc, n, &total) > c->io->cfg.send_chunk) {
 		u = &unit;
 		list_init(&u->waiters);
@@ -262,12 +264,10 @@ static ssize_t send_pieces(rln_conn h, const rln_piece *pc, int n, const char *c
 	}
 	for (; i < n && !e; i++)
 		e = queue_piece(c, &pc[i], u);
-	if (e) { /* out of memory half way: with a unit nothing goes out, else the prefix is */
+	if (e) { /* out of memory half way: none of it was queued */
 		release_unqueued(c->io, pc, i, n);
-		if (u)
-			conn_tx_remove(c, u);
-		else if (i > 1)
-			conn_send_fail(c, -ENOMEM);
+		conn_tx_rollback(c, mark, mark_len);
+		admit_next(c);
 		return e;
 	}
 	admit_next(c);

@@ -90,7 +90,6 @@ struct go {
 	rln_task_opts opts; /* copy points behind this struct */
 	const char *file;
 	int line;
-	char name[32];
 };
 
 static void run_go(struct inbox_msg *m)

@@ -125,7 +125,7 @@ static void thread_main(void *arg)
 		log_line_to(&rt->cfg.log, RLN_LOG_ERROR,
 			    "worker %u: the ring is unusable: %s; stopping the runtime", w->index,
 			    rln_strerror(e));
-		w->cut_short = true;
+		w->cut_short = w->dead = true;
 		rln_shutdown(rt);
 	}
 	if (prepared && rt->cfg.set.worker_exit) {
@@ -253,9 +253,13 @@ static void free_runtime(rln_runtime *rt)
 		if (rt->listen_fd[i] >= 0)
 			sys_close(rt->listen_fd[i]);
 	remove_unix_paths(rt);
-	for (unsigned i = 0; i < rt->shared.count; i++)
+	bool keep = false;
+	for (unsigned i = 0; i < rt->shared.count; i++) {
 		worker_close(&rt->workers[i]);
-	sys_free(rt->workers);
+		keep |= rt->workers[i].io.leased || rt->workers[i].dead;
+	}
+	if (!keep) /* else an rln_buf that is still held leads there */
+		sys_free(rt->workers);
 	sys_free(rt->threads);
 	sys_free(rt->bound);
 	sys_free(rt->listen_fd);
@@ -329,6 +333,8 @@ int rln_start_sized(const rln_config *cfg, size_t cfg_size, size_t opts_size, rl
 
 	if (!cfg || !out)
 		return -EINVAL;
+	if (worker_current())
+		return -EDEADLK;
 	int e = runtime_start(cfg, cfg_size, opts_size, out, &why);
 	if (e) {
 		struct log_sink sink = { .fn = NULL };

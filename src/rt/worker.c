@@ -47,11 +47,27 @@ static void hook_publish(void *w)
 	io_publish(&((struct worker *)w)->io);
 }
 
+static bool drained(struct worker *w);
+
+/* Would drain_step() move now? Then its look must not wait for an event. */
+static bool drain_moves(struct worker *w)
+{
+	switch ((enum worker_state)w->phase) {
+	case WORKER_DRAINING:
+		return w->drain_due || drained(w);
+	case WORKER_CANCELLING:
+		return w->kill_due || (!w->sched.stats.tasks && !w->io.stats.conns_owned &&
+				       list_empty(&w->io.listeners) && !w->inbox_closed);
+	default:
+		return false;
+	}
+}
+
 static bool hook_busy(void *p)
 {
 	struct worker *w = p;
 
-	if (sched_busy(&w->sched) || io_busy(&w->io) || w->look_again)
+	if (sched_busy(&w->sched) || io_busy(&w->io) || w->look_again || drain_moves(w))
 		return true;
 	return w->phase == WORKER_RUNNING &&
 	       atomic_load_explicit(&w->shared->shutdown, memory_order_acquire);
@@ -61,7 +77,10 @@ static int ring_of(void *p, unsigned index)
 {
 	struct worker *w = p;
 
-	return index < w->shared->count ? w->shared->workers[index].loop.ring.u.ring_fd : -EINVAL;
+	if (index >= w->shared->count)
+		return -EINVAL;
+	struct worker *to = &w->shared->workers[index];
+	return atomic_load(&to->gone) ? -ESHUTDOWN : to->loop.ring.u.ring_fd;
 }
 
 /* ---- life */
@@ -205,6 +224,10 @@ void worker_stop(struct worker *w)
 
 void worker_close(struct worker *w)
 {
+	if (w->dead) {
+		ring_close(&w->loop.ring);
+		return; /* the rest is left: the kernel may still be using it */
+	}
 	struct ctx *before = worker_enter(w);
 
 	worker_stop_timers(w);
@@ -219,12 +242,6 @@ void worker_close(struct worker *w)
 }
 
 /* ---- the drain */
-static void cancel_tasks(struct worker *w)
-{
-	list_for_each_safe (n, t, &w->sched.tasks)
-		task_cancel(container_of(n, struct task, all));
-}
-
 static void drain_begin(struct worker *w)
 {
 	w->phase = WORKER_DRAINING;
@@ -241,7 +258,8 @@ static void cancel_begin(struct worker *w)
 	if (late && (w->io.stats.conns_owned || w->sched.stats.tasks))
 		w->cut_short = true;
 	w->phase = WORKER_CANCELLING;
-	cancel_tasks(w);
+	atomic_store(&w->gone, true);
+	sched_cancel_all(&w->sched);
 	io_cancel_all(&w->io);
 	timer_arm(&w->loop.wheel, &w->drain_timer,
 		  w->loop.now_ns + w->shared->cfg->set.kill_timeout +

@@ -242,6 +242,7 @@ int task_create(struct sched *s, const struct task_spec *spec, struct task **out
 	t->line = spec->line;
 	t->holds = HOLD_LIFE;
 	t->detached = !spec->parent;
+	t->cancelled = s->cancelled;
 	if (spec->parent) {
 		t->holds |= HOLD_PARENT;
 		t->parent = spec->parent;
@@ -269,6 +270,7 @@ void task_cancel(struct task *t)
 
 void sched_cancel_all(struct sched *s)
 {
+	s->cancelled = true;
 	list_for_each (n, &s->tasks)
 		task_cancel(container_of(n, struct task, all));
 }

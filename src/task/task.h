@@ -139,7 +139,8 @@ struct sched {
 	int64_t slice_end_ns; /* 0: the running task's slice has not begun to count */
 	struct timer idle;    /* trims what is long idle; armed only while something may be */
 	void *altstack;	      /* of the thread that runs this scheduler */
-	int altstack_tid;     /* that thread; 0: not run yet */
+	bool cancelled;	  /* sched_cancel_all(): what is created from now on is born cancelled */
+	int altstack_tid; /* that thread; 0: not run yet */
 	/* sanitizers */
 	void *tsan_loop_fiber;
 	void *asan_loop_fake;
