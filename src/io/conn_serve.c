@@ -145,10 +145,10 @@ void serve_retry_starved(struct io *io)
 
 	while ((n = list_first(&io->starving))) {
 		struct conn *c = container_of(n, struct conn, starve);
+		if (!start_task(c))
+			return; /* it stays the first: who waits longest is served next */
 		list_remove(n);
 		c->starved = false;
-		if (!start_task(c))
-			return;
 	}
 	listen_room_changed(io);
 }

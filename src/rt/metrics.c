@@ -94,6 +94,7 @@ int rln_stats_get_sized(rln_runtime *rt, unsigned worker, rln_stats *out, size_t
 	load_tasks(&w->sched.stats, &s);
 	load_io(&w->io.stats, &s);
 	load_loop(&w->loop, &s);
+	s.misuse += load(&w->sched.stats.misuse);
 	s.buffers_grown = load(&w->io.bufs.grows);
 	s.posts_refused = atomic_load_explicit(&w->shared->posts_refused, memory_order_relaxed);
 	memset(out, 0, out_size);

@@ -115,6 +115,7 @@ struct sched_config {
 }; /* zero: the default, but for the counts of stacks and trim_idle */
 
 struct sched_stats {
+	uint64_t misuse; /* calls answered -EDEADLK in a callback */
 	uint64_t tasks, tasks_peak, switches, spawns, cancels, late_cancels;
 	uint64_t stack_high_water, stacks_cached, slices_ended;
 };

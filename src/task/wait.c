@@ -50,8 +50,11 @@ int wait_enter(const char *call)
 	struct task *t = s ? s->running : NULL;
 	int why;
 
-	if (RLN_UNLIKELY(!t))
+	if (RLN_UNLIKELY(!t)) {
+		if (s)
+			s->stats.misuse++;
 		return misplaced(call, s != NULL);
+	}
 	if (RLN_LIKELY(!t->scope && !t->cancelled))
 		return 0;
 	why = task_cancel_reason(t);
