@@ -219,13 +219,19 @@ static int reg_other(struct sim_ring *r, unsigned opcode, void *arg, unsigned nr
 	}
 }
 
+/* Taking a registration back does not fail on Linux. */
+static bool may_fail(unsigned opcode)
+{
+	return opcode != IORING_UNREGISTER_FILES && opcode != IORING_UNREGISTER_BUFFERS &&
+	       opcode != IORING_UNREGISTER_RING_FDS && opcode != IORING_UNREGISTER_PBUF_RING;
+}
+
 int sim_register(struct io_uring *u, unsigned opcode, void *arg, unsigned nr)
 {
 	struct sim_ring *r = ring_of(u);
 	struct world *w = r->w;
 
-	w->stats.calls++;
-	if (w->cfg.fail_call && w->stats.calls == w->cfg.fail_call)
+	if (may_fail(opcode) && ++w->stats.calls == w->cfg.fail_call)
 		return w->cfg.fail_errno ? -w->cfg.fail_errno : -ENOMEM;
 	switch (opcode) {
 	case IORING_REGISTER_FILES:

@@ -137,6 +137,15 @@ void world_calm(struct world *w)
 	memset(w->rate, RATE_OFF, sizeof(w->rate));
 }
 
+size_t world_alloc_bytes(const struct world *w)
+{
+	size_t sum = 0;
+
+	list_for_each (n, &w->allocs)
+		sum += container_of(n, const struct sim_alloc, node)->bytes;
+	return sum;
+}
+
 static bool left(char *why, size_t cap, const char *what, unsigned n)
 {
 	snprintf(why, cap, "%u %s left", n, what);

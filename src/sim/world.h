@@ -99,6 +99,8 @@ void world_on_deadlock(struct world *w, void (*fn)(struct world *w, void *ctx), 
 void world_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 int64_t world_now(const struct world *w);
+/* Bytes the system table has handed out by sys_alloc() and its kin; no mappings. */
+size_t world_alloc_bytes(const struct world *w);
 /* A number below n (n > 0) from the world's generator. */
 uint64_t world_rand(struct world *w, uint64_t n);
 /* When something happens next that is not a runtime's doing; INT64_MAX: never. */
