@@ -134,14 +134,14 @@ static inline void rig_sizes(struct world *w, rln_config *c)
 }
 
 /* Resolve c and set the rig up for it; the sizes that are no configuration by seed. */
-static inline void rig_init(struct rig *r, struct world *w, const rln_config *c)
+static inline int rig_try_init(struct rig *r, struct world *w, const rln_config *c,
+			       struct diag *why)
 {
-	struct diag why = { 0 };
-
 	memset(r, 0, sizeof *r);
 	r->w = w;
-	if (config_resolve(c, sizeof *c, sizeof(rln_listen_opts), &r->rt.cfg, &why) < 0)
-		world_fail(w, "config: %s", why.line);
+	int e = config_resolve(c, sizeof *c, sizeof(rln_listen_opts), &r->rt.cfg, why);
+	if (e)
+		return e;
 	r->caps = (struct caps){ .ok = true,
 				 .multishot_accept = true,
 				 .multishot_recv = true,
@@ -158,6 +158,15 @@ static inline void rig_init(struct rig *r, struct world *w, const rln_config *c)
 	r->rt.shared.workers = r->rt.workers = r->worker;
 	r->rt.shared.send_chunk = 1 + world_rand(w, 500);
 	r->rt.shared.iov_max = 1 + (unsigned)world_rand(w, RING_IOV_MAX);
+	return 0;
+}
+
+static inline void rig_init(struct rig *r, struct world *w, const rln_config *c)
+{
+	struct diag why = { 0 };
+
+	if (rig_try_init(r, w, c, &why) < 0)
+		world_fail(w, "config: %s", why.line);
 }
 
 /* ---- life */
