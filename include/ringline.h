@@ -19,6 +19,7 @@
 #include <ringline/doctor.h>
 #include <ringline/metrics.h>
 #include <ringline/runtime.h>
+#include <ringline/select.h>
 #include <ringline/task.h>
 #include <ringline/time.h>
 

@@ -204,9 +204,10 @@ static inline bool conn_ctl_busy(const struct conn *c)
 extern const struct op_class conn_recv_class;
 void conn_recv_step(struct conn *c); /* arm, pause, cancel */
 void conn_recv_unpark(struct conn *c);
-void conn_deliver(struct conn *c);	/* tell whoever serves the connection about its input */
-void conn_recv_drop(struct conn *c);	/* close: forget all input */
-void conn_lent_release(struct conn *c); /* the reader's view ends */
+void conn_deliver(struct conn *c);	 /* tell whoever serves the connection about its input */
+void conn_recv_drop(struct conn *c);	 /* close: forget all input */
+void conn_lent_release(struct conn *c);	 /* the reader's view ends */
+void conn_reader_begins(struct conn *c); /* a reader stands in c->reader, want is set */
 /* n bytes left the queue: accounting, and the receive may go on. */
 void conn_recv_taken(struct conn *c, size_t n);
 void conn_read_end(struct conn *c, int err);	 /* 0: EOF */
@@ -220,6 +221,8 @@ extern const struct op_class conn_send_class;
 void conn_send_step(struct conn *c);
 void conn_send_fail(struct conn *c, int err); /* drop the queue, tell everybody */
 void conn_send_progress(struct conn *c);      /* wake senders, flushers, writable */
+/* The slot of a waiter in flushers that is woken when there is room to send. */
+#define CONN_WRITABLE ((void *)&conn_send_class)
 /* Nothing queued and nothing in flight. */
 static inline bool conn_send_idle(const struct conn *c)
 {

@@ -341,6 +341,17 @@ void conn_send_cancel(struct conn *c)
 	conn_mark(c);
 }
 
+/* The first of those among flushers who wait for room to send, and not for an empty queue. */
+static struct waiter *first_writable(struct conn *c)
+{
+	list_for_each (n, &c->flushers) {
+		struct waiter *w = container_of(n, struct waiter, node);
+		if (w->slot == CONN_WRITABLE)
+			return w;
+	}
+	return NULL;
+}
+
 /* Room, an empty queue or an error: whoever waits for one of these looks again. */
 void conn_send_progress(struct conn *c)
 {
@@ -353,8 +364,13 @@ void conn_send_progress(struct conn *c)
 		c->sender_woken = true;
 		waiter_wake(waiter_first(&c->senders), 0);
 	}
-	if (conn_send_idle(c) && c->life == LIFE_OPEN)
+	if (list_empty(&c->flushers) || c->life != LIFE_OPEN)
+		return;
+	if (conn_send_idle(c))
 		wake_all(&c->flushers, 0);
+	else if (c->tx_bytes <= c->mode->send_low)
+		for (struct waiter *w; (w = first_writable(c));)
+			waiter_wake(w, 0);
 }
 
 void io_run_releases(struct io *io)

@@ -43,12 +43,17 @@ static bool same_conn(const struct conn *c, rln_conn h)
 	return c->generation == (uint32_t)h.h && c->life == LIFE_OPEN && !c->giving;
 }
 
-static int reader_park(struct conn *c, rln_conn h, const char *call)
+void conn_reader_begins(struct conn *c)
 {
 	c->reader_since_ns = c->io->loop->now_ns;
 	if (c->arm != ARM_ARMED || c->mode->idle_ns || c->io->draining)
-		conn_mark(c); /* to be armed, or timed once we stand in the queue */
+		conn_mark(c); /* to be armed, or timed once it stands in the queue */
 	c->reading = true;
+}
+
+static int reader_park(struct conn *c, rln_conn h, const char *call)
+{
+	conn_reader_begins(c);
 	int e = wait_on(&c->reader, call);
 	bool same = same_conn(c, h);
 	if (same)

@@ -65,6 +65,13 @@ int64_t time_after(int64_t ns, int64_t dur);
 /* ---- task.c */
 void task_reap(struct task *t); /* in the loop, once the switch away from a dead task is done */
 void task_drop(struct task *t, unsigned hold);
+/* The two halves of a join: 0, or why there is nothing to wait for; and reaping what has ended. */
+int task_join_begin(rln_task h, struct task **out);
+void task_join_end(struct task *t, int *result);
+static inline bool task_has_ended(const struct task *t)
+{
+	return !(t->holds & HOLD_LIFE);
+}
 /* "NAME (spawned FILE:LINE)" */
 #define TASK_LABEL "%s (spawned %s:%d)"
 #define TASK_LABEL_ARGS(t) (t)->name ? (t)->name : "without a name", (t)->file, (t)->line

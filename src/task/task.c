@@ -331,42 +331,49 @@ int rln_spawn_at(int (*fn)(void *arg), void *arg, const rln_task_opts *o, rln_ta
 	return err;
 }
 
-static int join(struct task *t, int *result)
+int task_join_begin(rln_task h, struct task **out)
 {
-	int why;
+	struct task *t;
+	int err = handle_find(sched_current(), h, &t);
 
+	if (err)
+		return err;
 	if (t == task_running())
 		return -EDEADLK;
 	if (t->holds & HOLD_JOINER)
 		return -EBUSY;
 	if (!(t->holds & (HOLD_LIFE | HOLD_PARENT)))
 		return -ESRCH; /* only its cancel op is still out */
-	t->holds |= HOLD_JOINER;
-	why = t->holds & HOLD_LIFE ? wait_on(&t->joiner, "rln_join") : 0;
-	if (!why) {
-		if (result)
-			*result = t->result;
-		leave_parent(t);
-	}
-	task_drop(t, HOLD_JOINER);
-	return why;
+	*out = t;
+	return 0;
+}
+
+void task_join_end(struct task *t, int *result)
+{
+	if (result)
+		*result = t->result;
+	leave_parent(t);
 }
 
 int rln_join(rln_task h, int *result)
 {
 	int err = wait_enter("rln_join");
 	struct task *t;
-	bool ended;
 
 	if (err)
 		return err;
-	err = handle_find(sched_current(), h, &t);
-	if (err)
+	err = task_join_begin(h, &t);
+	if (!err && !task_has_ended(t)) {
+		t->holds |= HOLD_JOINER;
+		err = wait_on(&t->joiner, "rln_join");
+		if (!err)
+			task_join_end(t, result);
+		task_drop(t, HOLD_JOINER);
 		return err;
-	ended = !(t->holds & HOLD_LIFE);
-	err = join(t, result);
-	if (ended || err == -EDEADLK || err == -EBUSY)
-		wait_done_quickly();
+	}
+	if (!err)
+		task_join_end(t, result);
+	wait_done_quickly();
 	return err;
 }
 

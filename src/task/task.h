@@ -35,6 +35,8 @@ struct task;
 struct waiter {
 	struct list node;
 	struct task *task;
+	struct waiter *next; /* of the same wait: the first wake ends them all */
+	void *slot;	     /* where the waker puts what it hands over, or what it takes */
 	int res;
 	bool woken;
 };
@@ -72,14 +74,13 @@ struct task {
 	uint32_t slot;
 	struct scope *scope;   /* innermost */
 	struct timer timer;    /* armed only while parked: wake_ns, or the nearest deadline */
-	struct waiter *waiter; /* the W wait: waiter_count nodes, for cancellation and dumps */
-	unsigned waiter_count;
-	bool uncancellable;  /* this wait ends only by being woken */
-	bool ending;	     /* fn has returned, children are being joined */
-	uint8_t holds;	     /* HOLD_* */
-	int wait_why;	     /* what ended the wait: 0, or the reason of a cancellation */
-	struct scope *blame; /* the scope it came from; NULL: the task was cancelled */
-	int64_t wake_ns;     /* a sleep's own end; INT64_MAX: none */
+	struct waiter *waiter; /* the W wait: the first of its nodes, for its end */
+	bool uncancellable;    /* this wait ends only by being woken */
+	bool ending;	       /* fn has returned, children are being joined */
+	uint8_t holds;	       /* HOLD_* */
+	int wait_why;	       /* what ended the wait: 0, or the reason of a cancellation */
+	struct scope *blame;   /* the scope it came from; NULL: the task was cancelled */
+	int64_t wake_ns;       /* a sleep's own end; INT64_MAX: none */
 	struct task *parent;
 	struct list children, sibling;
 	unsigned children_alive;
@@ -193,10 +194,15 @@ int wait_enter(const char *call);
  * The caller has passed wait_enter().
  */
 int wait_on(struct list *queue, const char *call);
-/* Several nodes at once (select): the index of the woken one in *index. */
-void waiter_init(struct waiter *w);
-/* The caller has linked the nodes w[0..n). The first wake unlinks them all; so does a failure. */
-int wait_any(struct waiter *w, unsigned n, const char *call, unsigned *index);
+/* The same, with a place for what the waker hands over or takes. */
+int wait_with(struct list *queue, void *slot, const char *call);
+void waiter_init(struct waiter *w, struct task *t, void *slot);
+/*
+ * Several nodes at once, or until wake_ns. The caller has linked the nodes from first on, chained
+ * by next. The first wake unlinks them all; so does a failure. 0 with the woken one in *woken
+ * (NULL: the time has come), or -ECANCELED / -ETIME.
+ */
+int wait_any(struct waiter *first, int64_t wake_ns, const char *call, struct waiter **woken);
 /* From the loop or another task of this worker: unlink and make its task ready. Once. */
 void waiter_wake(struct waiter *w, int res);
 /* First waiter in queue, or NULL. */

@@ -81,8 +81,8 @@ static void timer_rearm(struct task *t)
 
 static void unlink_waiters(struct task *t)
 {
-	for (unsigned i = 0; i < t->waiter_count; i++)
-		list_remove(&t->waiter[i].node);
+	for (struct waiter *w = t->waiter; w; w = w->next)
+		list_remove(&w->node);
 }
 
 /* I3: one cancel op is out at a time; the next waits for its completion, and is never lost. */
@@ -151,14 +151,10 @@ void task_timer_fire(struct timer *timer)
 }
 
 /* W. The nodes are linked; they are unlinked on every return. */
-static int wait_w(struct waiter *w, unsigned n, int64_t wake_ns, bool uncancellable,
+static int wait_w(struct task *t, struct waiter *first, int64_t wake_ns, bool uncancellable,
 		  const char *call)
 {
-	struct task *t = task_running();
-
-	RLN_ASSERT(t);
-	t->waiter = w;
-	t->waiter_count = n;
+	t->waiter = first;
 	t->wait_why = uncancellable ? 0 : task_cancel_reason(t);
 	if (RLN_UNLIKELY(t->wait_why)) {
 		unlink_waiters(t);
@@ -172,56 +168,61 @@ static int wait_w(struct waiter *w, unsigned n, int64_t wake_ns, bool uncancella
 			scope_blame(t->blame, t->wait_why);
 	}
 	t->waiter = NULL;
-	t->waiter_count = 0;
 	return t->wait_why;
 }
 
-void waiter_init(struct waiter *w)
+void waiter_init(struct waiter *w, struct task *t, void *slot)
 {
-	*w = (struct waiter){ .task = task_running() };
+	RLN_ASSERT(t);
+	*w = (struct waiter){ .task = t, .slot = slot };
 	list_init(&w->node);
-	RLN_ASSERT(w->task);
 }
 
-static int wait_one(struct list *queue, bool uncancellable, const char *call)
+static int wait_one(struct list *queue, void *slot, bool uncancellable, const char *call)
 {
+	struct task *t = task_running();
 	struct waiter w;
 
-	waiter_init(&w);
+	waiter_init(&w, t, slot);
 	list_push_back(queue, &w.node);
-	int why = wait_w(&w, 1, INT64_MAX, uncancellable, call);
+	int why = wait_w(t, &w, INT64_MAX, uncancellable, call);
 	return why ? why : w.res;
 }
 
 int wait_on(struct list *queue, const char *call)
 {
-	return wait_one(queue, false, call);
+	return wait_one(queue, NULL, false, call);
+}
+
+int wait_with(struct list *queue, void *slot, const char *call)
+{
+	return wait_one(queue, slot, false, call);
 }
 
 int wait_uncancellable(struct list *queue, const char *call)
 {
-	return wait_one(queue, true, call);
+	return wait_one(queue, NULL, true, call);
 }
 
-int wait_any(struct waiter *w, unsigned n, const char *call, unsigned *index)
+int wait_any(struct waiter *first, int64_t wake_ns, const char *call, struct waiter **woken)
 {
-	int why = wait_w(w, n, INT64_MAX, false, call);
+	struct task *t = task_running();
+	struct waiter *w = first;
 
+	RLN_ASSERT(t);
+	int why = wait_w(t, first, wake_ns, false, call);
 	if (why)
 		return why;
-	for (unsigned i = 0; i < n; i++) {
-		if (w[i].woken) {
-			*index = i;
-			return w[i].res;
-		}
-	}
-	RLN_ASSERTF(false, "%s resumed without having been woken", call);
-	return -EINVAL;
+	while (w && !w->woken)
+		w = w->next;
+	RLN_ASSERTF(w || wake_ns != INT64_MAX, "%s resumed without having been woken", call);
+	*woken = w;
+	return 0;
 }
 
 int wait_until(int64_t wake_ns, const char *call)
 {
-	return wait_w(NULL, 0, wake_ns, false, call);
+	return wait_w(task_running(), NULL, wake_ns, false, call);
 }
 
 void waiter_wake(struct waiter *w, int res)

@@ -450,11 +450,17 @@ static int wait_three(void *arg)
 	struct waiter w[3];
 	(void)arg;
 	for (int i = 0; i < 3; i++) {
-		waiter_init(&w[i]);
+		waiter_init(&w[i], task_running(), NULL);
+		w[i].next = i < 2 ? &w[i + 1] : NULL;
 		list_push_back(&queues[i], &w[i].node);
 	}
 	rln_scope_begin(&scope1, RLN_SEC(100));
-	result = wait_any(w, 3, "wait", &which);
+	struct waiter *woken;
+	result = wait_any(w, INT64_MAX, "wait", &woken);
+	if (!result) {
+		which = (unsigned)(woken - w);
+		result = woken->res;
+	}
 	rln_scope_end(&scope1);
 	for (int i = 0; i < 3; i++)
 		CHECK(!list_linked(&w[i].node));
