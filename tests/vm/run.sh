@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# run.sh [--kernel 6.1|6.12|7.2]... [NAME]: the tests on kernels other than this machine's, each booted
+# once under emulation. NAME: only programs or tests whose name contains it. Expects the dev build.
+# Ends with "N passed, N failed, N skipped"; kernels and logs stay in build-vm/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+# A program's bound is patience: an emulated machine that shares two cores with others is slow.
+program_limit=900
+boot_limit=5400
+complaint='BUG:|WARNING: |KFENCE|Oops|general protection|UBSAN|Kernel panic|hung task|soft lockup|rcu.*stall'
+
+die() {
+	echo "tests/vm: $*" >&2
+	exit 2
+}
+
+kernels=() filter=
+while [ $# -gt 0 ]; do
+	case $1 in
+	--kernel)
+		kernels+=("${2:?tests/vm: --kernel needs one of 6.1, 6.12, 7.2}")
+		shift
+		;;
+	-*) die "unknown option $1; usage: ./dev vm [--kernel 6.1|6.12|7.2] [NAME]" ;;
+	*) filter=$1 ;;
+	esac
+	shift
+done
+[ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12 7.2)
+build=$PWD/build-dev
+[ -f "$build/tests.list" ] || die "there is no build-dev/; ./dev vm makes it"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# add FILE [PLACE]: FILE into the guest, at the same place or at PLACE, with the libraries it needs.
+add() {
+	local place=${2:-$1} library
+	mkdir -p "$root$(dirname "$place")"
+	cp -L "$1" "$root$place"
+	while read -r library; do
+		[ -e "$root$library" ] || add "$library"
+	done < <(ldd "$1" 2>/dev/null | grep -o '/[^ ]*')
+}
+
+# The guest's files: one shell, the test programs and what they start, and the plan.
+make_root() {
+	local folder name command
+	root=$work/root
+	mkdir -p "$root"
+	add /bin/busybox
+	cp tests/vm/init "$root/init"
+	ln -s busybox "$root/bin/sh"
+	: >"$work/plan"
+	while IFS=$'\t' read -r folder name command; do
+		[[ $folder = unit || $folder = e2e ]] && [[ $command != *$'\t'* ]] || continue
+		add "$command" "/ringline/$folder/$name"
+		command=/ringline/$folder/$name
+		if [[ $folder/$name != *"$filter"* ]]; then
+			"$build/tests/$folder/$name" -l | grep -qF -- "$filter" || continue
+			command+=" $filter"
+		fi
+		printf '%s/%s\t%s\t%s\n' "$folder" "$name" "$program_limit" "$command" >>"$work/plan"
+	done <"$build/tests.list"
+	cp "$work/plan" "$root/ringline/plan"
+}
+
+passed=0 failed=0 skipped=0
+
+# Judge one kernel's logs: a line for each program that did not simply pass, then the sum.
+judge() {
+	local kernel=$1 logs=$2 seconds=$3 name limit command line p=0 f=0 s=0 bad
+	tr -d '\r' <"$logs/out.log" >"$logs/out.txt"
+	while IFS=$'\t' read -r name limit command; do
+		awk -v n="$name" '$1 == "@begin" { on = $2 == n; next }
+			$1 == "@end" { if (on) print; on = 0 } on' "$logs/out.txt" >"$work/one"
+		line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$work/one" | tail -n 1) || true
+		if [ -z "$line" ]; then
+			echo "$name ended early: $(grep -m 1 '^@end' "$work/one" || echo 'the machine stopped')" >>"$work/one"
+			line="0 passed, 1 failed, 0 skipped"
+		fi
+		[[ $line == *" 0 failed"* ]] || {
+			echo "FAIL $kernel $name: $line"
+			sed 's/^/     | /' "$work/one"
+		}
+		grep -B 1 '^skip ' "$work/one" | sed "s|^|skip $kernel $name: |" | grep -v -- '--$' || true
+		set -- $line
+		p=$((p + $1)) f=$((f + $3)) s=$((s + $5))
+	done <"$work/plan"
+	bad=$(grep -acE "$complaint" "$logs/serial.log") || true
+	[ "$bad" = 0 ] || {
+		echo "FAIL $kernel: the kernel complained"
+		grep -aE "$complaint" "$logs/serial.log" | head -n 20 | sed 's/^/     | /'
+		f=$((f + 1))
+	}
+	grep -q '^@done' "$logs/out.txt" || {
+		echo "FAIL $kernel: the machine did not finish"
+		tail -n 20 "$logs/serial.log" "$logs/qemu.log" | sed 's/^/     | /'
+		f=$((f + 1))
+	}
+	echo "$kernel ($(sed -n 's/^@boot //p' "$logs/out.txt")): $p passed, $f failed, $s skipped," \
+		"$bad kernel complaints, $seconds s"
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+make_root
+[ -s "$work/plan" ] || die "no test matches '$filter'"
+for kernel in "${kernels[@]}"; do
+	folder=build-vm/kernel-$kernel logs=build-vm/logs-$kernel
+	mkdir -p "$logs"
+	rm -f "$logs"/*
+	bash tests/vm/kernel.sh "$kernel" "$folder" >"$logs/fetch.log" 2>&1 || {
+		cat "$logs/fetch.log" >&2
+		die "could not get kernel $kernel"
+	}
+	echo "== $kernel: $(cat "$folder/version")"
+	begin=$SECONDS
+	bash tests/vm/boot.sh "$folder" "$work/root" "$logs" $boot_limit
+	judge "$kernel" "$logs" $((SECONDS - begin))
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
