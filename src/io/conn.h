@@ -147,6 +147,7 @@ struct conn {
 	bool reader_direct : 1;	    /* RECV_INTO wanted or under way */
 	bool bulk : 1;		    /* the last receive was RECV_INTO: none until a reader waits */
 	bool want_fallback : 1;	    /* ENOBUFS with a partial message: use memory of its own */
+	bool paused : 1;	    /* as counted: see conn_paused() */
 	bool arriving : 1;	    /* input came while closing */
 	bool serving : 1;	    /* a request handler runs or is about to */
 	bool starved : 1;	    /* waits for a stack */

@@ -378,7 +378,7 @@ static void recv_arm(struct conn *c)
 	recv_submit(c, c->family ? RECV_MULTISHOT : RECV_SELECT_ONE);
 }
 
-static void recv_paused(struct conn *c)
+static void over_budget(struct conn *c)
 {
 	struct io *io = c->io;
 
@@ -392,6 +392,8 @@ void conn_recv_step(struct conn *c)
 {
 	bool paused = conn_paused(c);
 
+	c->io->stats.recv_paused += paused && !c->paused;
+	c->paused = paused;
 	if (c->eof_held && !conn_ctl_busy(c))
 		conn_ctl(c, CTL_HUP);
 	if (c->arm == ARM_ARMED) {
@@ -399,10 +401,8 @@ void conn_recv_step(struct conn *c)
 						   : c->hot != (c->recv_mode == RECV_HOT) &&
 							     c->recv_mode != RECV_FALLBACK;
 		bool unwanted = c->recv_mode == RECV_INTO ? c->into->cancel : paused || c->giving;
-		if (unwanted || wrong_mode) {
-			c->io->stats.recv_paused += paused;
+		if (unwanted || wrong_mode)
 			conn_recv_disarm(c);
-		}
 		return;
 	}
 	if (c->arm == ARM_PARKED && (c->reader_direct || c->giving))
@@ -412,7 +412,7 @@ void conn_recv_step(struct conn *c)
 	if (c->arm != ARM_IDLE || c->read != READ_OPEN || c->eof_held || c->giving)
 		return;
 	if (paused && !c->reader_direct) {
-		recv_paused(c);
+		over_budget(c);
 		return;
 	}
 	if (list_linked(&c->parked))

@@ -55,7 +55,7 @@ struct caps {
 	struct diag why;      /* when not ok */
 	uint32_t setup_flags; /* the rung of the ladder */
 	uint32_t features;    /* IORING_FEAT_* */
-	uint8_t opcodes[64];  /* 1 where the opcode is supported */
+	uint8_t opcodes[128]; /* 1 where the opcode is supported */
 	unsigned opcode_count;
 #define CAPS_FIELD(field, name, gives, since) bool field;
 	CAPS_FEATURES(CAPS_FIELD)

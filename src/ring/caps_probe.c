@@ -74,18 +74,19 @@ static void keep_outcome(void *ctx, const struct io_uring_cqe *cqe)
 	}
 }
 
-/* Enter until tag has seen `seen` completions. false: not in time. */
+/*
+ * Enter until tag has seen `seen` completions. false: not in time. At least one enter waits for as
+ * long as that, however late a busy machine lets this thread run.
+ */
 static bool probe_wait(struct probe *p, enum tag tag, unsigned seen)
 {
-	int64_t end = sys_now() + PROBE_WAIT_NS, left;
+	int64_t end = sys_now() + PROBE_WAIT_NS, left = PROBE_WAIT_NS;
 
-	for (;;) {
-		ring_reap(&p->ring, 64, keep_outcome, p);
-		left = end - sys_now();
-		if (p->at[tag].seen >= seen || left <= 0)
-			break;
+	while (p->at[tag].seen < seen && left > 0) {
 		if (ring_enter(&p->ring, 1, left) < 0)
 			return false;
+		ring_reap(&p->ring, 64, keep_outcome, p);
+		left = end - sys_now();
 	}
 	return p->at[tag].seen >= seen;
 }

@@ -354,6 +354,35 @@ TASK_TEST(recv_eof_does_not_end_sending)
 	close(p.fd);
 }
 
+/*
+ * A receive that ends by itself just when recv_max is reached, as those of bulk do, is a pause too.
+ */
+TASK_TEST(recv_pause_between_two_receives_is_counted)
+{
+	struct pair p = pair_tcp(&(rln_connect_opts){ .recv_max = 64 * KIB });
+	uint8_t *data = pattern_new(64 * KIB);
+	uint64_t bytes = 0, before;
+	rln_stats st = { 0 };
+	rln_view v;
+
+	for (; bytes < 64 * KIB; bytes += 16 * KIB) { /* enough to be taken for bulk */
+		CHECK_INT(send(p.fd, data, 16 * KIB, MSG_NOSIGNAL), ==, 16 * KIB);
+		CHECK_INT(rln_recv_exact(p.c, 16 * KIB, &v), ==, 16 * KIB);
+	}
+	CHECK_INT(rln_stats_get(NULL, 0, &st), ==, 0);
+	before = st.recv_paused;
+	CHECK_INT(send(p.fd, data, 64 * KIB, MSG_NOSIGNAL), ==, 64 * KIB);
+	while (st.recv_bytes < bytes + 64 * KIB || st.recv_paused == before) {
+		CHECK_INT(rln_sleep(RLN_MS(1)), ==, 0);
+		CHECK_INT(rln_stats_get(NULL, 0, &st), ==, 0);
+	}
+	CHECK_INT(st.recv_paused, ==, before + 1);
+	CHECK_INT(rln_recv_exact(p.c, 64 * KIB, &v), ==, 64 * KIB);
+	CHECK_INT(memcmp(v.data, data, 64 * KIB), ==, 0);
+	pair_close(&p);
+	free(data);
+}
+
 /* Input is held back at recv_max: the peer's kernel fills, memory here does not. */
 TASK_TEST(recv_unread_input_pauses_receiving)
 {

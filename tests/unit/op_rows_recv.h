@@ -150,8 +150,14 @@ static void row_recv_multi_runs_dry(void)
 	run_await(&r, 1);
 	CHECK_INT(r.ev[0].res, ==, 3);
 	CHECK_INT(memcmp(event_buf(&r.ev[0]), "two", 3), ==, 0);
-	run_cancel(&r);
-	CHECK_INT(r.ev[r.n - 1].res, ==, -ECANCELED);
+	/* KERNEL(6.1): looks for the next buffer before it looks for more data. */
+	if (op_busy(&r.io.op)) {
+		run_cancel(&r);
+		CHECK_INT(r.ev[r.n - 1].res, ==, -ECANCELED);
+	} else {
+		CHECK_INT(r.ev[r.n - 1].res, ==, -ENOBUFS);
+		op_reset(&r.io.op);
+	}
 	pair_close(&p);
 }
 

@@ -56,7 +56,7 @@ TEST(caps_probe_finds_this_kernel_and_leaves_nothing)
 	CHECK(c.wide_ring);
 	CHECK_INT(c.opcode_count, >=, 49);
 	CHECK(c.opcodes[IORING_OP_RECV]);
-	CHECK(!c.opcodes[63]);
+	CHECK(!c.opcodes[127]); /* 7.2 has more than 64 */
 	CHECK(c.setup_flags & IORING_SETUP_DEFER_TASKRUN);
 	CHECK(c.features & IORING_FEAT_EXT_ARG);
 }

@@ -63,6 +63,12 @@ make_root() {
 		fi
 		printf '%s/%s\t%s\t%s\n' "$folder" "$name" "$program_limit" "$command" >>"$work/plan"
 	done <"$build/tests.list"
+	if [[ vm/tool == *"$filter"* ]]; then
+		add "$build/bin/ringline" /ringline/vm/ringline
+		add tests/vm/tool.sh /ringline/vm/tool.sh
+		printf 'vm/tool\t%s\tsh /ringline/vm/tool.sh\n' "$program_limit" >>"$work/plan"
+	fi
+	[ -s "$work/plan" ] || die "no test matches '$filter'"
 	cp "$work/plan" "$root/ringline/plan"
 }
 
@@ -84,7 +90,8 @@ judge() {
 			echo "FAIL $kernel $name: $line"
 			sed 's/^/     | /' "$work/one"
 		}
-		grep -B 1 '^skip ' "$work/one" | sed "s|^|skip $kernel $name: |" | grep -v -- '--$' || true
+		awk -v what="$kernel $name" '/^  skipped: / { why = substr($0, 12) }
+			/^skip / { print "skip " what " " $2 ": " why }' "$work/one"
 		set -- $line
 		p=$((p + $1)) f=$((f + $3)) s=$((s + $5))
 	done <"$work/plan"
@@ -105,7 +112,6 @@ judge() {
 }
 
 make_root
-[ -s "$work/plan" ] || die "no test matches '$filter'"
 for kernel in "${kernels[@]}"; do
 	folder=build-vm/kernel-$kernel logs=build-vm/logs-$kernel
 	mkdir -p "$logs"
