@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINE_MAX_BYTES 512
+#define LINE_MAX_BYTES 1024
+#define SCOPES_MAX 8 /* shown of one task, innermost first */
 
 struct line {
 	char text[LINE_MAX_BYTES];
@@ -49,10 +50,13 @@ static void add_state(struct line *l, const struct task *t)
 static void add_scopes(struct line *l, const struct task *t)
 {
 	int64_t now_ns = t->sched->loop->now_ns;
+	unsigned n = 0;
 
 	if (t->cancelled)
 		add(l, ", cancelled");
 	for (const struct scope *sc = t->scope; sc; sc = sc->outer) {
+		if (n++ >= SCOPES_MAX)
+			continue;
 		add(l, ", %s", sc->shield ? "shield" : "scope");
 		if (sc->cancelled)
 			add(l, " cancelled");
@@ -63,6 +67,29 @@ static void add_scopes(struct line *l, const struct task *t)
 			add_ms(l, sc->deadline_ns - now_ns);
 		}
 	}
+	if (n > SCOPES_MAX)
+		add(l, ", %u more scopes", n - SCOPES_MAX);
+}
+
+/*
+ * Now, and at its deepest as far as anybody looked: at its waits, and here for the one that runs.
+ */
+static void add_stack(struct line *l, const struct task *t)
+{
+	const struct stack *st = t->stack;
+	const uint8_t *sp = t == task_running() ? __builtin_frame_address(0) : t->sp;
+	const uint8_t *deepest = st->deepest;
+	size_t peak;
+
+	if (t->state == TASK_RUNNING && t != task_running())
+		sp = deepest; /* it is not this thread's: where it stands now is not known */
+	if (sp < deepest)
+		deepest = sp;
+	peak = (size_t)(st->top - deepest);
+	if (peak < t->peak_bytes)
+		peak = t->peak_bytes;
+	add(l, ", stack %zu of %zu KiB, at most %zu", ((size_t)(st->top - sp) + 1023) >> 10,
+	    (size_t)(st->top - st->bottom) >> 10, (peak + 1023) >> 10);
 }
 
 static void dump_task(const struct task *t, int fd)
@@ -72,10 +99,10 @@ static void dump_task(const struct task *t, int fd)
 	add(&l, "task %u.%u " TASK_LABEL ": ", t->sched->worker_index, t->slot, TASK_LABEL_ARGS(t));
 	add_state(&l, t);
 	add_scopes(&l, t);
-	if (t->stack && t->state != TASK_RUNNING)
-		add(&l, ", stack %zu of %zu KiB",
-		    ((size_t)(t->stack->top - (uint8_t *)t->sp) + 1023) >> 10,
-		    (size_t)(t->stack->top - t->stack->bottom) >> 10);
+	if (t->stack)
+		add_stack(&l, t);
+	if (t->parent)
+		add(&l, ", child of %u.%u", t->sched->worker_index, t->parent->slot);
 	if (t->children_alive)
 		add(&l, ", %u children", t->children_alive);
 	l.text[l.n++] = '\n';
@@ -84,6 +111,11 @@ static void dump_task(const struct task *t, int fd)
 
 void sched_dump(struct sched *s, int fd)
 {
+	struct line l = { .n = 0 };
+
+	add(&l, "worker %u: %llu tasks, at most %llu at a time\n", s->worker_index,
+	    (unsigned long long)s->stats.tasks, (unsigned long long)s->stats.tasks_peak);
+	sys_write(fd, l.text, l.n);
 	list_for_each (n, &s->tasks)
 		dump_task(container_of(n, struct task, all), fd);
 }

@@ -23,6 +23,8 @@ static unsigned trim_parked(struct sched *s, int64_t before_ns, int64_t *next)
 		size_t depth = (size_t)(t->stack->top - t->stack->deepest);
 		if (depth > s->stats.stack_high_water)
 			s->stats.stack_high_water = depth;
+		if (depth > t->peak_bytes)
+			t->peak_bytes = (unsigned)depth;
 		stack_trim(&s->stacks, t->stack, t->sp);
 		list_remove(&t->node);
 		list_push_back(&s->trimmed, &t->node);

@@ -84,6 +84,7 @@ struct task {
 	struct task *parent;
 	struct list children, sibling;
 	unsigned children_alive;
+	unsigned peak_bytes;	/* how deep its stack had been when idle pages were given back */
 	struct list last_child; /* the task itself, waiting for its children to end */
 	struct list joiner;	/* waiter list, at most one */
 	int (*fn)(void *);

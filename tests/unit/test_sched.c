@@ -351,29 +351,121 @@ static int dumped(void *arg)
 	return wait_on(&queue, "rln_test");
 }
 
-TEST(sched_dump_names_tasks_and_what_they_wait_for)
+/* What sched_dump() writes, as a string. */
+static const char *dump_text(void)
 {
-	char text[4096];
+	static char text[16384];
+	size_t n = 0;
 	int p[2];
 
+	CHECK_INT(pipe(p), ==, 0);
+	sched_dump(&sched, p[1]);
+	close(p[1]);
+	for (ssize_t r; (r = read(p[0], text + n, sizeof text - 1 - n)) > 0;)
+		n += (size_t)r;
+	text[n] = 0;
+	close(p[0]);
+	return text;
+}
+
+TEST(sched_dump_names_tasks_and_what_they_wait_for)
+{
 	list_init(&queue);
 	sched_up(&(struct sched_config){ 0 });
 	struct task *t = go(dumped, NULL);
 	turn();
 	task_cancel(t);
 	go(short_life, NULL);
-	CHECK_INT(pipe(p), ==, 0);
-	sched_dump(&sched, p[1]);
-	close(p[1]);
-	ssize_t n = read(p[0], text, sizeof text - 1);
-	CHECK_INT(n, >, 0);
-	text[n] = 0;
+	const char *text = dump_text();
+	CHECK_HAS(text, "worker 3: 2 tasks, at most 2 at a time\n");
 	CHECK_HAS(text, "task 3.0 test (spawned here.c:7): waits in rln_test for 0.");
 	CHECK_HAS(text, ", cancelled, shield ends in ");
 	CHECK_HAS(text, ", scope ends in ");
-	CHECK_HAS(text, " KiB\n");
+	CHECK_HAS(text, " KiB, at most ");
 	CHECK_HAS(text, "task 3.1 test (spawned here.c:7): ready, stack");
 	wake_all(&queue, 0);
+	sched_down();
+}
+
+static int dump_family(void *arg)
+{
+	rln_task t;
+	(void)arg;
+	CHECK_INT(rln_spawn(waiting_life, NULL, &(rln_task_opts){ .name = "kid" }, &t), ==, 0);
+	CHECK_INT(rln_yield(), ==, 0);
+	const char *text = dump_text();
+	CHECK_HAS(text, "task 3.0 test (spawned here.c:7): running, stack ");
+	CHECK_HAS(text, ", 1 children\n");
+	CHECK_HAS(text, "task 3.1 kid (spawned ");
+	CHECK_HAS(text, "test_sched.c:");
+	CHECK_HAS(text, ", child of 3.0\n");
+	return 0;
+}
+
+TEST(sched_dump_shows_the_running_task_and_who_belongs_to_whom)
+{
+	list_init(&queue);
+	run(dump_family);
+}
+
+static int deep_scopes(void *arg)
+{
+	rln_scope s[11];
+	(void)arg;
+	for (unsigned i = 0; i < 11; i++)
+		rln_scope_begin(&s[i], i == 10 ? 0 : RLN_FOREVER);
+	rln_scope_cancel(&s[9]);
+	const char *text = dump_text();
+	CHECK_HAS(text, "running, scope expired, scope cancelled, scope, scope, scope, scope, "
+			"scope, scope, 3 more scopes, stack ");
+	for (unsigned i = 11; i-- > 0;)
+		rln_scope_end(&s[i]);
+	return 0;
+}
+
+TEST(sched_dump_of_many_scopes_is_cut_not_the_stack)
+{
+	run(deep_scopes);
+}
+
+static unsigned peak_kib(void)
+{
+	const char *at = strstr(dump_text(), "at most ");
+	CHECK(at != NULL);
+	at = strstr(at + 1, "KiB, at most ");
+	CHECK(at != NULL);
+	return (unsigned)atoi(at + strlen("KiB, at most "));
+}
+
+static int deep_wait_shallow(void *arg)
+{
+	(void)arg;
+	/* the depth is seen where the task parks */
+	volatile char deep[48 << 10];
+	deep[0] = 1;
+	CHECK_INT(rln_yield(), ==, 0);
+	return deep[0];
+}
+
+static int deep_once(void *arg)
+{
+	CHECK_INT(deep_wait_shallow(arg), ==, 1);
+	return waiting_life(arg);
+}
+
+TEST(sched_dump_remembers_the_depth_that_was_trimmed)
+{
+	list_init(&queue);
+	sched_up(&(struct sched_config){ .stack_trim_idle_ns = 5 * SECOND });
+	go(deep_once, NULL);
+	turn();
+	int64_t parked_ns = loop.now_ns;
+	CHECK_INT(peak_kib(), >=, 48);
+	turn_at(parked_ns + 5 * SECOND + 2 * MS);
+	CHECK_INT(sched.stacks.trims, ==, 1);
+	CHECK_INT(peak_kib(), >=, 48);
+	wake_all(&queue, 1);
+	turn_at(parked_ns + 6 * SECOND);
 	sched_down();
 }
 
