@@ -66,6 +66,7 @@ typedef struct rln_stats {
 	uint64_t sleeps;
 	uint64_t timers_fired;
 	uint64_t buffers_grown; /* times the provided-buffer ring was enlarged */
+	uint64_t stalls;	/* times the worker was away from its loop for stall_warn */
 } rln_stats;
 
 /*
@@ -87,8 +88,8 @@ static inline int rln_stats_get(rln_runtime *rt, unsigned worker, rln_stats *out
 
 /*
  * Write a line for each task of this worker: name, state, what it waits for and since when, where
- * it was spawned, its scopes (innermost first, with the time left), how deep its stack is and was at
- * most where it waited, whose child it is.
+ * it was spawned, its scopes (innermost first, with the time left), how deep its stack is and was
+ * at most where it waited, whose child it is.
  *
  * Returns nothing. Off-worker it writes a line that says so.
  * Owner:   borrows fd.

@@ -116,7 +116,12 @@ typedef struct rln_config {
 	rln_ns drain_idle;	 /* 1 s; in a drain: an idle on_conn task gets -ESHUTDOWN then */
 	rln_ns drain_timeout;	 /* 30 s; from rln_shutdown() to cancelling every task */
 	rln_ns kill_timeout;	 /* 5 s more; then what is stuck is dumped and the process aborts */
-	rln_ns stall_warn;	 /* 500 ms; a worker away from its loop so long is reported */
+	/*
+	 * 500 ms; a worker away from its loop so long is reported with the call stack of whoever
+	 * holds it, once a time, and counted; RLN_FOREVER: no. A realtime signal is taken for it,
+	 * the highest one in no use: in code that stalls, calls that signals interrupt give EINTR.
+	 */
+	rln_ns stall_warn;
 	/* stderr, up to RLN_LOG_WARN; called from any thread of the runtime, one line a call */
 	void (*log)(int level, const char *msg, void *arg);
 } rln_config;

@@ -88,4 +88,21 @@ void sys_altstack_clear(const void *p);		/* nothing if the thread's is another o
 int sys_write(int fd, const void *p, size_t n); /* all of it; for reports */
 bool sys_readable(const void *p); /* 8 bytes at p; true also when that cannot be found out */
 
+/* call stacks (sys_trace.c) */
+/*
+ * Take a realtime signal whose action is the default, once a process. Returns its number, which a
+ * thread that is to be traced must not block, or -EBUSY (all are in use).
+ */
+int sys_trace_open(void);
+/*
+ * Where thread tid of this process is: it is interrupted, and calls look(arg) in the signal handler
+ * if it is not NULL. The innermost frame comes first, at most cap. Returns their number, or
+ * -EBUSY (no signal, or somebody else has taken it), -ESRCH, -ETIMEDOUT (it takes no signals), and
+ * then look is never called.
+ */
+int sys_thread_trace(int tid, void **frame, int cap, int64_t timeout_ns, void (*look)(void *arg),
+		     void *arg);
+/* "FILE(NAME+0x12)", or "FILE(+0x1234)", as addr2line -e FILE takes it; "?" when unknown. */
+void sys_symbol(const void *addr, char *buf, size_t cap);
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "ring/caps.h"
 #include <errno.h>
+#include <stdatomic.h>
 
 /* An enter takes longer than this: bounds a spin by count when the clock stands still. */
 #define SPIN_ENTER_NS 100
@@ -71,6 +72,12 @@ static void work_ends(struct loop *l)
 static void work_begins(struct loop *l)
 {
 	l->work_since_ns = l->now_ns;
+	atomic_store_explicit(&l->busy_since_ns, l->now_ns, memory_order_relaxed);
+}
+
+void loop_rest(struct loop *l)
+{
+	atomic_store_explicit(&l->busy_since_ns, 0, memory_order_relaxed);
 }
 
 static void clock_read(struct loop *l)
@@ -162,6 +169,7 @@ static int turn_enter(struct loop *l, int64_t deadline_ns)
 		return enter_only(l);
 	clock_read(l);
 	work_ends(l);
+	loop_rest(l);
 	if (l->spin_ns > 0)
 		err = enter_spinning(l, until_ns, &won);
 	if (!err && !won)

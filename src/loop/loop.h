@@ -51,6 +51,7 @@ struct loop {
 	void *busy_ctx;
 	int64_t spin_ns, stall_ns;
 	int64_t work_since_ns;
+	_Atomic(int64_t) busy_since_ns; /* the same for other threads; 0: it waits, or rests */
 	unsigned reap_max;
 	struct loop_stats stats;
 };
@@ -64,6 +65,9 @@ int loop_start(struct loop *l, struct diag *why);
  * 0, or a negative errno when the ring is unusable.
  */
 int loop_turn(struct loop *l, int64_t deadline_ns);
+/* The thread leaves the loop for good, or for a while: what it does meanwhile is no stretch of
+ * work. */
+void loop_rest(struct loop *l);
 /*
  * After everything above has gone, inbox_close() and ops_idle() included: asserts that no op is out
  * and no timer armed. Also undoes a loop_open() that loop_start() never followed.

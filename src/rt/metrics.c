@@ -74,6 +74,7 @@ static void load_loop(const struct loop *l, rln_stats *o)
 	o->ebusy = load(&r->ebusy);
 	o->turns = load(&l->stats.turns);
 	o->sleeps = load(&l->stats.sleeps);
+	o->stalls = load(&l->stats.stalls);
 	o->timers_fired = load(&l->wheel.fired);
 	o->late_cancels = load(&l->ops.late_cancels);
 }

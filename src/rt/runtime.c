@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- a worker's thread */
 static void report(rln_runtime *rt, int err, const struct diag *why)
@@ -86,7 +87,7 @@ static void thread_serve(struct worker *w)
 
 /* Workers leave the process's signals to its other threads; SIGPIPE of a pipe write stays pending.
  */
-static void block_signals(void)
+static void block_signals(const rln_runtime *rt)
 {
 	static const int sync[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
 	sigset_t set;
@@ -94,6 +95,8 @@ static void block_signals(void)
 	sigfillset(&set);
 	for (size_t i = 0; i < sizeof sync / sizeof *sync; i++)
 		sigdelset(&set, sync[i]);
+	if (rt->trace_signal)
+		sigdelset(&set, rt->trace_signal);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -104,7 +107,8 @@ static void thread_main(void *arg)
 	struct diag why = { 0 };
 	int cpus[CPU_MAX], e = 0;
 
-	block_signals();
+	block_signals(rt);
+	atomic_store_explicit(&w->tid, sys_thread_id(), memory_order_relaxed);
 	if (!rt->cfg.set.no_pin) {
 		unsigned n = cpu_list(cpus, CPU_MAX);
 		if (n && (e = sys_thread_pin(cpus[w->index % n])) < 0)
@@ -121,6 +125,7 @@ static void thread_main(void *arg)
 		w->drain_due = true; /* nothing to wait for */
 	while (started && (e = worker_turn(w, INT64_MAX)) == 0)
 		;
+	loop_rest(&w->loop);
 	if (e < 0) {
 		log_line_to(&rt->cfg.log, RLN_LOG_ERROR,
 			    "worker %u: the ring is unusable: %s; stopping the runtime", w->index,
@@ -135,6 +140,61 @@ static void thread_main(void *arg)
 	}
 	if (started && e > 0)
 		worker_stop(w);
+}
+
+/* ---- the watchdog */
+static bool is_watched(const rln_runtime *rt)
+{
+	return rt->cfg.set.stall_warn < CONFIG_NS_MAX; /* RLN_FOREVER was cut to it */
+}
+
+static void watch_main(void *arg)
+{
+	rln_runtime *rt = arg;
+	int64_t period_ns = stall_period(rt->cfg.set.stall_warn), ns;
+	struct timespec until;
+
+	block_signals(rt);
+	pthread_mutex_lock(&rt->lock);
+	while (!rt->watch_stop) {
+		ns = sys_now() + period_ns;
+		until = (struct timespec){ ns / 1000000000, ns % 1000000000 };
+		pthread_cond_clockwait(&rt->watch_tick, &rt->lock, CLOCK_MONOTONIC, &until);
+		pthread_mutex_unlock(&rt->lock);
+		for (unsigned i = 0; i < rt->shared.count; i++)
+			stall_check(&rt->workers[i], sys_now());
+		pthread_mutex_lock(&rt->lock);
+	}
+	pthread_mutex_unlock(&rt->lock);
+}
+
+/* A runtime without it works: that there is none is said, and no reason not to start. */
+static void watch_start(rln_runtime *rt)
+{
+	int e;
+
+	if (!is_watched(rt))
+		return;
+	e = sys_thread_start(&rt->watch, "rln-watch", watch_main, rt);
+	if (e) {
+		rt->watch = NULL;
+		log_line_to(&rt->cfg.log, RLN_LOG_WARN,
+			    "workers that stall will not be reported: no thread for it: %s",
+			    rln_strerror(e));
+	}
+}
+
+/* After the workers have ended: one that does not end is reported, too. */
+static void watch_end(rln_runtime *rt)
+{
+	if (!rt->watch)
+		return;
+	pthread_mutex_lock(&rt->lock);
+	rt->watch_stop = true;
+	pthread_cond_signal(&rt->watch_tick);
+	pthread_mutex_unlock(&rt->lock);
+	sys_thread_join(rt->watch);
+	rt->watch = NULL;
 }
 
 /* ---- start */
@@ -265,6 +325,7 @@ static void free_runtime(rln_runtime *rt)
 	sys_free(rt->listen_fd);
 	pthread_mutex_destroy(&rt->lock);
 	pthread_cond_destroy(&rt->changed);
+	pthread_cond_destroy(&rt->watch_tick);
 	config_fini(&rt->cfg);
 	sys_free(rt);
 }
@@ -276,6 +337,7 @@ void runtime_join(rln_runtime *rt)
 			sys_thread_join(rt->threads[i]);
 		rt->threads[i] = NULL;
 	}
+	watch_end(rt);
 }
 
 int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size, rln_runtime **out,
@@ -293,6 +355,7 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size, rln
 	}
 	pthread_mutex_init(&rt->lock, NULL);
 	pthread_cond_init(&rt->changed, NULL);
+	pthread_cond_init(&rt->watch_tick, NULL);
 	rt->shared.rt = rt;
 	rt->shared.cfg = &rt->cfg;
 	rt->shared.caps = caps_get();
@@ -312,7 +375,13 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size, rln
 		free_runtime(rt);
 		return e;
 	}
+	if (is_watched(rt)) {
+		int signo = sys_trace_open();
+		rt->trace_signal = signo > 0 ? signo : 0;
+	}
 	e = start_threads(rt, why);
+	if (!e)
+		watch_start(rt);
 	for (unsigned i = 0; i < rt->cfg.set.nlisten && !e; i++)
 		e = open_listener(rt, i, why);
 	if (e)

@@ -20,6 +20,10 @@ struct rln_runtime {
 	enum { RT_PREPARING, RT_GO, RT_ABORT } order;
 	int main_result;
 	bool has_main;
+	struct sys_thread *watch; /* the stall watchdog; NULL: none */
+	int trace_signal;	  /* by which it looks at a worker; 0: none */
+	bool watch_stop;
+	pthread_cond_t watch_tick;
 };
 
 /* Start; on failure the cause is in *why (may be NULL). */

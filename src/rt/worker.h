@@ -12,6 +12,7 @@
 #include "io/listen.h"
 #include "loop/loop.h"
 #include "rt/config.h"
+#include "rt/stall.h"
 #include "task/task.h"
 #include <stdatomic.h>
 
@@ -50,6 +51,8 @@ struct worker {
 	struct timer drain_timer;
 	struct list user_timers; /* running rln_timers; stopped when the worker stops */
 	int64_t shutdown_ns;
+	_Atomic(int) tid;	  /* of its thread */
+	struct stall_watch watch; /* the watching thread's */
 };
 
 /* Everything but the thread: ring, buffers, tables. Any thread. 0, or -errno with a line. */

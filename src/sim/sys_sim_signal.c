@@ -34,3 +34,28 @@ bool sys_readable(const void *p)
 	(void)p;
 	return false;
 }
+
+/* Nothing runs beside the simulation that could be looked at. */
+int sys_trace_open(void)
+{
+	return -EBUSY;
+}
+
+int sys_thread_trace(int tid, void **frame, int cap, int64_t timeout_ns, void (*look)(void *arg),
+		     void *arg)
+{
+	(void)tid;
+	(void)frame;
+	(void)cap;
+	(void)timeout_ns;
+	(void)look;
+	(void)arg;
+	return -EBUSY;
+}
+
+void sys_symbol(const void *addr, char *buf, size_t cap)
+{
+	(void)addr;
+	if (cap)
+		buf[0] = 0;
+}
