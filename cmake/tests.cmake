@@ -80,4 +80,5 @@ ringline_add_test(compile checks bash "${PROJECT_SOURCE_DIR}/tests/compile/check
 if(EXISTS "${PROJECT_SOURCE_DIR}/tests/aarch64/run.sh")
 	ringline_add_test(aarch64 switch bash "${PROJECT_SOURCE_DIR}/tests/aarch64/run.sh")
 endif()
+ringline_add_test(model spin bash "${PROJECT_SOURCE_DIR}/tests/model/run.sh")
 file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/tests.list" CONTENT "${test_list}")

@@ -21,6 +21,7 @@
 #include <ringline/runtime.h>
 #include <ringline/select.h>
 #include <ringline/task.h>
+#include <ringline/thread.h>
 #include <ringline/time.h>
 
 #endif

@@ -10,6 +10,7 @@
 #define RINGLINE_BASE_SYS_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -73,8 +74,15 @@ int sys_sigaltstack(const stack_t *ss, stack_t *old); /* of the calling thread *
 struct sys_thread;
 int sys_thread_start(struct sys_thread **out, const char *name, void (*fn)(void *), void *arg);
 int sys_thread_join(struct sys_thread *t); /* frees t */
-int sys_thread_pin(int cpu);		   /* the calling thread */
-int sys_cpu_allowed(int *cpus, int cap);   /* affinity mask as a list; count */
+void sys_thread_yield(void);		   /* let other threads of this CPU run */
+/*
+ * Block the calling thread while *word is `same`; may return early for no reason. sys_word_wake()
+ * ends all such waits, and does not touch *word: it may be gone by then. -ENOSYS: no threads here.
+ */
+int sys_word_wait(_Atomic(uint32_t) *word, uint32_t same);
+void sys_word_wake(_Atomic(uint32_t) *word);
+int sys_thread_pin(int cpu);		 /* the calling thread */
+int sys_cpu_allowed(int *cpus, int cap); /* affinity mask as a list; count */
 
 /* crash reports (sys_signal.c) */
 /*

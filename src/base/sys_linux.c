@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -319,6 +320,23 @@ int sys_thread_join(struct sys_thread *t)
 		return -err;
 	free(t);
 	return 0;
+}
+
+void sys_thread_yield(void)
+{
+	sched_yield();
+}
+
+int sys_word_wait(_Atomic(uint32_t) *word, uint32_t same)
+{
+	long r = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, same, NULL, NULL, 0);
+
+	return r < 0 && errno != EAGAIN && errno != EINTR ? -errno : 0;
+}
+
+void sys_word_wake(_Atomic(uint32_t) *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
 int sys_nofile_raise(uint64_t *soft, uint64_t *hard)

@@ -50,18 +50,27 @@ void inbox_start(struct inbox *in)
 	op_submit(in->ops, &in->read.op);
 }
 
+/*
+ * Once pushed, m may run, and whoever waited for it may end the worker, before this has returned:
+ * `pushers` is what keeps the inbox there until then.
+ */
 int inbox_push(struct inbox *in, struct inbox_msg *m)
 {
+	int e = 0;
+
+	atomic_fetch_add(&in->pushers, 1);
 	switch (mpsc_push(&in->queue, &m->node)) {
 	case MPSC_REFUSED:
-		return -ESHUTDOWN;
+		e = -ESHUTDOWN;
+		break;
 	case MPSC_PUSHED_WAKE:
 		inbox_signal(in);
 		break;
 	case MPSC_PUSHED:
 		break;
 	}
-	return 0;
+	atomic_fetch_sub_explicit(&in->pushers, 1, memory_order_release);
+	return e;
 }
 
 void inbox_wake(struct inbox *in)
@@ -75,32 +84,57 @@ void inbox_wake(struct inbox *in)
 static unsigned inbox_run(struct inbox *in)
 {
 	unsigned count = 0;
+	bool nested = in->running;
 
+	in->running = true;
 	while (in->taken) {
 		struct inbox_msg *m = container_of(in->taken, struct inbox_msg, node);
 		in->taken = m->node.next;
 		count++;
 		m->run(m); /* m may be gone after this */
 	}
+	in->running = nested;
 	in->messages += count;
 	return count;
 }
 
+/* The messages of the queue join those that are taken, behind them. */
+static void inbox_take(struct inbox *in)
+{
+	struct mpsc_node **end = &in->taken;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = mpsc_take(&in->queue);
+}
+
 unsigned inbox_drain(struct inbox *in)
 {
-	RLN_ASSERT(!in->taken); /* not from inside a message */
-	in->taken = mpsc_take(&in->queue);
+	RLN_ASSERT(!in->running); /* not from inside a message */
+	inbox_take(in);
 	return inbox_run(in);
+}
+
+void inbox_withdraw(struct inbox *in, struct inbox_msg *m)
+{
+	struct mpsc_node **at = &in->taken;
+
+	inbox_take(in);
+	while (*at && *at != &m->node)
+		at = &(*at)->next;
+	RLN_ASSERTF(*at, "message %p is not here", (void *)m);
+	*at = m->node.next;
 }
 
 bool inbox_pending(const struct inbox *in)
 {
-	return !mpsc_empty(&in->queue) || atomic_load_explicit(&in->poked, memory_order_relaxed);
+	return in->taken || !mpsc_empty(&in->queue) ||
+	       atomic_load_explicit(&in->poked, memory_order_relaxed);
 }
 
 bool inbox_sleep(struct inbox *in)
 {
-	if (!mpsc_sleep(&in->queue))
+	if (in->taken || !mpsc_sleep(&in->queue))
 		return false;
 	if (!atomic_load(&in->poked))
 		return true;
@@ -118,6 +152,8 @@ void inbox_close(struct inbox *in)
 {
 	if (in->closing)
 		return;
+	/* INV-70 */
+	RLN_ASSERTF(!in->due, "%u messages are still to come", in->due);
 	in->closing = true;
 	inbox_run(in);
 	in->taken = mpsc_close(&in->queue);
@@ -128,6 +164,9 @@ void inbox_close(struct inbox *in)
 void inbox_free(struct inbox *in)
 {
 	RLN_ASSERT(mpsc_empty(&in->queue) && !in->taken);
+	/* A pusher whose message has run already is a few instructions from its end. */
+	while (atomic_load(&in->pushers))
+		sys_thread_yield();
 	RLN_ASSERT(!op_busy(&in->read.op));
 	RLN_ASSERT(!op_busy(&in->cancel.op));
 	sys_close(in->wake_fd);

@@ -22,8 +22,14 @@ struct inbox {
 	_Atomic(bool) poked; /* inbox_wake() since the last wait: the next one must not happen */
 	_Atomic(uint64_t) wakes_sent;
 	uint64_t messages;
-	struct mpsc_node *taken; /* what inbox_drain() has still to run */
-	bool closing;
+	struct mpsc_node *taken; /* what inbox_drain() has still to run, oldest first */
+	bool running, closing;
+	_Atomic(unsigned) pushers; /* threads inside inbox_push() */
+	/*
+	 * Messages that other threads may send to something that waits here, and that only a push
+	 * can end: the inbox must not close before they came or were called off. The worker's own.
+	 */
+	unsigned due;
 	struct op_cancel cancel;
 };
 
@@ -37,6 +43,11 @@ int inbox_push(struct inbox *in, struct inbox_msg *m);
  * wait either: it returns at once, so that its caller sees what was set before the wake.
  */
 void inbox_wake(struct inbox *in);
+/*
+ * On the worker: take back a message that was pushed and has not run. Costs as much as there are
+ * messages waiting; not for ordinary use.
+ */
+void inbox_withdraw(struct inbox *in, struct inbox_msg *m);
 /* A stage of the turn: run what was queued when it began. Returns how many. */
 unsigned inbox_drain(struct inbox *in);
 /* Is there something to drain, or a reason not to wait? A glance: costs no announcement. */
@@ -50,7 +61,10 @@ void inbox_awake(struct inbox *in);
  * timers, so close it last. Legal without inbox_start().
  */
 void inbox_close(struct inbox *in);
-/* The threads that may push or wake are gone (they touch wake_fd). */
+/*
+ * Nobody wakes any more, and nobody begins to push. Waits for pushes that have not returned
+ * although their message has run: who sent them cannot know when that was.
+ */
 void inbox_free(struct inbox *in);
 
 #endif

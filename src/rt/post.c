@@ -15,7 +15,7 @@
 /* Messages under way to all workers of a runtime. Beyond it the poster is told to slow down. */
 #define POSTS_MAX 65536
 
-static int find_worker(rln_runtime *rt, unsigned index, struct worker **out)
+int worker_find(rln_runtime *rt, unsigned index, struct worker **out)
 {
 	if (!rt) {
 		struct worker *w = worker_current();
@@ -29,8 +29,7 @@ static int find_worker(rln_runtime *rt, unsigned index, struct worker **out)
 	return 0;
 }
 
-/* A message refused when the worker is gone stays the caller's to free. */
-static int send_message(struct worker *w, struct inbox_msg *m)
+int worker_send(struct worker *w, struct inbox_msg *m)
 {
 	struct worker_shared *s = w->shared;
 	int e = -EAGAIN;
@@ -44,7 +43,7 @@ static int send_message(struct worker *w, struct inbox_msg *m)
 	return e;
 }
 
-static void message_done(void)
+void worker_message_done(void)
 {
 	atomic_fetch_sub_explicit(&worker_current()->shared->posts, 1, memory_order_relaxed);
 }
@@ -61,14 +60,14 @@ static void run_post(struct inbox_msg *m)
 	struct post p = *container_of(m, struct post, msg);
 
 	sys_free(container_of(m, struct post, msg));
-	message_done();
+	worker_message_done();
 	p.fn(p.arg);
 }
 
 int rln_post(rln_runtime *rt, unsigned worker, void (*fn)(void *arg), void *arg)
 {
 	struct worker *w;
-	int e = find_worker(rt, worker, &w);
+	int e = worker_find(rt, worker, &w);
 
 	if (e || !fn)
 		return e ? e : -EINVAL;
@@ -76,7 +75,7 @@ int rln_post(rln_runtime *rt, unsigned worker, void (*fn)(void *arg), void *arg)
 	if (!p)
 		return -ENOMEM;
 	*p = (struct post){ .msg.run = run_post, .fn = fn, .arg = arg };
-	e = send_message(w, &p->msg);
+	e = worker_send(w, &p->msg);
 	if (e)
 		sys_free(p);
 	return e;
@@ -96,7 +95,7 @@ static void run_go(struct inbox_msg *m)
 {
 	struct go *g = container_of(m, struct go, msg);
 
-	message_done();
+	worker_message_done();
 	int e = rln_go_at(g->fn, g->arg, &g->opts, sizeof g->opts, g->file, g->line);
 	if (e)
 		log_line(RLN_LOG_ERROR, "the task rln_go_on asked for (%s:%d) could not start: %s",
@@ -109,7 +108,7 @@ int rln_go_on_at(rln_runtime *rt, unsigned worker, int (*fn)(void *arg), void *a
 {
 	struct worker *w;
 	rln_task_opts opts = { 0 };
-	int e = find_worker(rt, worker, &w);
+	int e = worker_find(rt, worker, &w);
 
 	if (!e && o)
 		e = config_copy(&opts, sizeof opts, o, opts_size);
@@ -125,7 +124,7 @@ int rln_go_on_at(rln_runtime *rt, unsigned worker, int (*fn)(void *arg), void *a
 		memcpy(g + 1, opts.copy, opts.copy_size);
 		g->opts.copy = g + 1;
 	}
-	e = send_message(w, &g->msg);
+	e = worker_send(w, &g->msg);
 	if (e)
 		sys_free(g);
 	return e;

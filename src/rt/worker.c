@@ -56,8 +56,9 @@ static bool drain_moves(struct worker *w)
 	case WORKER_DRAINING:
 		return w->drain_due || drained(w);
 	case WORKER_CANCELLING:
-		return w->kill_due || (!w->sched.stats.tasks && !w->io.stats.conns_owned &&
-				       list_empty(&w->io.listeners) && !w->inbox_closed);
+		return w->kill_due ||
+		       (!w->sched.stats.tasks && !w->io.stats.conns_owned &&
+			list_empty(&w->io.listeners) && !w->inbox_closed && !w->loop.inbox.due);
 	default:
 		return false;
 	}
@@ -313,6 +314,8 @@ static int drain_step(struct worker *w)
 		    !list_empty(&w->io.listeners) || sched_busy(&w->sched) || io_busy(&w->io))
 			return 0;
 		if (!w->inbox_closed) {
+			if (w->loop.inbox.due) /* whoever sends it ends the wait */
+				return 0;
 			w->inbox_closed = true;
 			timer_cancel(&w->loop.wheel, &w->drain_timer);
 			inbox_close(&w->loop.inbox);

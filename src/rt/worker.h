@@ -76,6 +76,14 @@ void worker_stop(struct worker *w);
 void worker_close(struct worker *w);
 /* Stop the timers the program left running. In post.c, with the rest of them. */
 void worker_stop_timers(struct worker *w);
+/* A worker by its number; rt NULL: of the runtime of this worker. 0, -EPERM, -EINVAL. In post.c. */
+int worker_find(rln_runtime *rt, unsigned index, struct worker **out);
+/*
+ * Push m to w's inbox, counted against the bound on such messages. A message that is refused stays
+ * the caller's; one that runs says worker_message_done(). 0, -EAGAIN, -ESHUTDOWN.
+ */
+int worker_send(struct worker *w, struct inbox_msg *m);
+void worker_message_done(void);
 /* Put the worker in force on this thread around calls into it; returns what was before. */
 struct ctx *worker_enter(struct worker *w);
 void worker_leave(struct ctx *before);

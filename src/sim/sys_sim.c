@@ -414,6 +414,22 @@ int sys_thread_join(struct sys_thread *t)
 	return -ESRCH;
 }
 
+void sys_thread_yield(void)
+{
+}
+
+int sys_word_wait(_Atomic(uint32_t) *word, uint32_t same)
+{
+	(void)word;
+	(void)same;
+	return -ENOSYS;
+}
+
+void sys_word_wake(_Atomic(uint32_t) *word)
+{
+	(void)word;
+}
+
 int sys_thread_pin(int cpu)
 {
 	(void)cpu;

@@ -122,8 +122,8 @@ static void time_arm(struct selection *s, int i, int64_t now_ns)
 	}
 }
 
-/* 0, or the error that makes arm s->linked the winner. */
-static int link_arms(struct selection *s)
+/* False: arm s->linked is the winner, by an error or because it became ready. */
+static bool link_arms(struct selection *s)
 {
 	struct waiter **tail = &s->first;
 	int64_t now_ns = 0;
@@ -138,13 +138,15 @@ static int link_arms(struct selection *s)
 			time_arm(s, s->linked, now_ns);
 			continue;
 		}
-		a->res = a->kind->link(a);
-		if (a->res)
-			return a->res;
+		int e = a->kind->link(a);
+		if (e < 0)
+			a->res = e;
+		if (e)
+			return false;
 		*tail = &a->w;
 		tail = &a->w.next;
 	}
-	return 0;
+	return true;
 }
 
 static int select_wait(struct selection *s)
@@ -152,7 +154,7 @@ static int select_wait(struct selection *s)
 	struct waiter *woken;
 	int won;
 
-	if (link_arms(s)) {
+	if (!link_arms(s)) {
 		won = s->linked;
 		unlink_arms(s);
 		return won;

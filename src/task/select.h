@@ -22,7 +22,8 @@ struct arm_kind {
 	bool (*take)(struct arm *a);
 	/*
 	 * Not ready: w is initialised; link w.node where its waker looks. 0, or -errno, which is
-	 * then this arm's result (two arms that exclude each other: -EBUSY).
+	 * then this arm's result (two arms that exclude each other: -EBUSY). What another thread
+	 * can make ready since take(): 1, nothing linked, with the effect applied and res set.
 	 */
 	int (*link)(struct arm *a);
 	/*

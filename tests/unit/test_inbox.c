@@ -311,3 +311,76 @@ TEST(inbox_free_with_read_out_aborts)
 {
 	CHECK_DIES(free_armed, SIGABRT, "op_busy");
 }
+
+/* --- taking back, and what is still to come --- */
+
+TEST(inbox_message_withdrawn_does_not_run_and_the_others_do_in_order)
+{
+	struct note n[4];
+
+	setup(8);
+	inbox_start(&in);
+	for (int i = 0; i < 4; i++)
+		note_init(&n[i], i);
+	CHECK_INT(inbox_push(&in, &n[0].msg), ==, 0);
+	CHECK_INT(inbox_push(&in, &n[1].msg), ==, 0);
+	inbox_withdraw(&in, &n[0].msg);
+	CHECK(inbox_pending(&in));
+	CHECK(!inbox_sleep(&in)); /* one is taken, and has not run */
+	CHECK_INT(inbox_push(&in, &n[2].msg), ==, 0);
+	CHECK_INT(inbox_push(&in, &n[3].msg), ==, 0);
+	inbox_withdraw(&in, &n[3].msg);
+	CHECK_INT(inbox_drain(&in), ==, 2);
+	CHECK_INT(ran[0], ==, 1);
+	CHECK_INT(ran[1], ==, 2);
+	CHECK(!inbox_pending(&in));
+	finish();
+}
+
+static struct note withdrawn;
+
+static void withdraw_run(struct inbox_msg *m)
+{
+	(void)m;
+	inbox_withdraw(&in, &withdrawn.msg);
+}
+
+TEST(inbox_message_withdrawn_by_a_message_of_the_same_drain)
+{
+	struct note first = { .msg.run = withdraw_run };
+
+	setup(8);
+	inbox_start(&in);
+	note_init(&withdrawn, 1);
+	CHECK_INT(inbox_push(&in, &first.msg), ==, 0);
+	CHECK_INT(inbox_push(&in, &withdrawn.msg), ==, 0);
+	CHECK_INT(inbox_drain(&in), ==, 1);
+	CHECK_INT(ran_count, ==, 0);
+	finish();
+}
+
+static void withdraw_nothing(void)
+{
+	struct note n;
+
+	setup(8);
+	inbox_start(&in);
+	note_init(&n, 0);
+	inbox_withdraw(&in, &n.msg);
+}
+
+static void close_with_one_due(void)
+{
+	setup(8);
+	inbox_start(&in);
+	in.due = 1;
+	inbox_close(&in);
+}
+
+TEST(inbox_misuse_of_what_is_to_come_aborts)
+{
+	setup(8);
+	CHECK_DIES(withdraw_nothing, SIGABRT, "is not here");
+	CHECK_DIES(close_with_one_due, SIGABRT, "still to come");
+	finish();
+}
