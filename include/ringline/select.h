@@ -8,6 +8,7 @@
 #define RINGLINE_SELECT_H
 
 #include <ringline/base.h>
+#include <ringline/task.h>
 #include <ringline/time.h>
 
 #ifdef __cplusplus
@@ -79,6 +80,16 @@ RLN_API rln_arm rln_on_after(rln_ns dur);
  * Thread:  any; used on the worker that owns t.      Waits: no.
  */
 RLN_API rln_arm rln_on_join(rln_task t, int *result);
+
+/*
+ * Ready when a child of g has ended, or none is left; its effect is that of rln_group_next().
+ *
+ * Returns the arm; res is 1 with the child in *d, 0 when none is left, or -EINVAL (d NULL), -EBUSY
+ * (an arm before it waits for g). A task that did not begin g and uses it aborts with a message.
+ * Owner:   borrows g, and d while the arm is used.
+ * Thread:  any; used in the task that began g.      Waits: no.
+ */
+RLN_API rln_arm rln_on_group(rln_group *g, rln_child *d);
 
 #ifdef __cplusplus
 }

@@ -31,7 +31,7 @@ typedef struct rln_scope {
  * Owner:   borrows s until rln_scope_end(s).
  * Thread:  a task.      Waits: no.
  */
-RLN_API void rln_scope_begin(rln_scope *s, rln_ns timeout);
+RLN_API void rln_scope_begin_at(rln_scope *s, rln_ns timeout, const char *file, int line);
 
 /*
  * Begin a scope that holds off cancellation and deadlines of the scopes around it, for cleanup
@@ -42,7 +42,7 @@ RLN_API void rln_scope_begin(rln_scope *s, rln_ns timeout);
  * Owner:   borrows s until rln_scope_end(s).
  * Thread:  a task.      Waits: no.
  */
-RLN_API void rln_scope_shield(rln_scope *s, rln_ns grace);
+RLN_API void rln_scope_shield_at(rln_scope *s, rln_ns grace, const char *file, int line);
 
 /*
  * End the innermost scope.
@@ -51,7 +51,15 @@ RLN_API void rln_scope_shield(rln_scope *s, rln_ns grace);
  * Owner:   gives s back to the caller.
  * Thread:  the task that began s.      Waits: no.
  */
-RLN_API int rln_scope_end(rln_scope *s);
+RLN_API int rln_scope_end_at(rln_scope *s, const char *file, int line);
+
+/*
+ * rln_scope_begin(s, timeout), rln_scope_shield(s, grace), rln_scope_end(s): the above, with the
+ * place of the call, which messages and dumps show.
+ */
+#define rln_scope_begin(...) rln_scope_begin_at(__VA_ARGS__, __FILE__, __LINE__)
+#define rln_scope_shield(...) rln_scope_shield_at(__VA_ARGS__, __FILE__, __LINE__)
+#define rln_scope_end(...) rln_scope_end_at(__VA_ARGS__, __FILE__, __LINE__)
 
 /*
  * Start the clock of a scope or shield anew: it expires timeout nanoseconds from now. One that has
@@ -214,6 +222,114 @@ RLN_API int rln_cancel(rln_task t);
  * Thread:  any.      Waits: no.
  */
 RLN_API rln_task rln_self(void);
+
+/*
+ * A group: children that end before the block that holds it does, so that their arguments may stand
+ * in its frame. They inherit the scopes around the group: a deadline or a cancellation there is one
+ * of theirs. Groups and scopes of a task nest, and end in the order opposite to their beginning; a
+ * violation aborts with a message that names both places.
+ */
+typedef struct rln_group {
+	uint64_t priv_[22];
+} rln_group;
+
+/* A child that has ended. */
+typedef struct rln_child {
+	void *arg;  /* as given when it was spawned */
+	int index;  /* 0 for the first one spawned */
+	int result; /* of its function; -ECANCELED when it never ran; why it could not be made */
+} rln_child;
+
+/*
+ * Begin a group without children.
+ *
+ * Returns nothing. Aborts with a message outside a task.
+ * Owner:   borrows g until rln_group_end(g). file is borrowed for ever.
+ * Thread:  a task.      Waits: no.
+ */
+RLN_API void rln_group_begin_at(rln_group *g, const char *file, int line);
+
+/*
+ * Start a child. It begins in a later turn, so arg may be completed until the caller next waits;
+ * arg may point into the frame that holds g. In a group that was cancelled it is born cancelled. A
+ * child that cannot be made is a failed child as well, which rln_group_next() and rln_group_wait()
+ * tell of; of several in a row that nobody was told of, all but the first come with arg NULL and
+ * index -1.
+ *
+ * Returns 0, or the errors of rln_go_at(). Aborts with a message when g has ended.
+ * Owner:   borrows o (NULL: all defaults); arg stays the program's, until the child has ended.
+ * Thread:  the worker g belongs to, tasks and callbacks.      Waits: no.
+ */
+RLN_API int rln_group_spawn_at(rln_group *g, int (*fn)(void *arg), void *arg,
+			       const rln_task_opts *o, size_t opts_size, const char *file,
+			       int line);
+
+/*
+ * Wait for the next child to end.
+ *
+ * Returns 1 with the child in *d, 0 when none is left, or -EINVAL (d NULL), the wait errors: the
+ * children go on. Aborts with a message in a task that did not begin g.
+ * Owner:   fills *d.
+ * Thread:  the task that began g.      Waits: yes (a cancellation point).
+ */
+RLN_API int rln_group_next(rln_group *g, rln_child *d) RLN_WAITS;
+
+/*
+ * Wait until every child has ended. The first negative result cancels the others, and so does a
+ * cancellation or deadline of the caller, also one that was pending before: on every return but
+ * -EDEADLK and -EPERM no child is left.
+ *
+ * Returns 0, the first negative result of a child that was not told of before, or the wait errors.
+ * Aborts with a message in a task that did not begin g.
+ * Owner:   nothing is passed.
+ * Thread:  the task that began g.
+ * Waits:   yes (a cancellation point; joining the cancelled children cannot be cancelled).
+ */
+RLN_API int rln_group_wait(rln_group *g) RLN_WAITS;
+
+/*
+ * Cancel every child, those to come included. Does not wait for them.
+ *
+ * Returns nothing. Aborts with a message when g has ended.
+ * Owner:   nothing is passed.
+ * Thread:  the worker g belongs to, tasks and callbacks.      Waits: no.
+ */
+RLN_API void rln_group_cancel(rln_group *g);
+
+/*
+ * Cancel the children that run, wait until all have ended, and end the group.
+ *
+ * Returns 0, or the first negative result of a child that had ended before and was told of nowhere.
+ * Aborts with a message when g is not the innermost scope or group of this task.
+ * Owner:   gives g back to the caller.
+ * Thread:  the task that began g.
+ * Waits:   yes, for children; no cancellation point, nothing can cut it short.
+ */
+RLN_API int rln_group_end_at(rln_group *g, const char *file, int line) RLN_WAITS;
+
+/*
+ * The end of a block with RLN_GROUP: rln_group_end() unless that was called.
+ *
+ * Returns nothing.
+ * Owner:   gives g back to the caller.
+ * Thread:  the task that began g.      Waits: yes, as rln_group_end().
+ */
+RLN_API void rln_group_cleanup_(rln_group *g) RLN_WAITS;
+
+/*
+ * rln_group_begin(g), rln_group_spawn(g, fn, arg), rln_group_spawn_opts(g, fn, arg, opts),
+ * rln_group_end(g): the above, with the place of the call, which messages and dumps show.
+ */
+#define rln_group_begin(...) rln_group_begin_at(__VA_ARGS__, __FILE__, __LINE__)
+#define rln_group_spawn(...) \
+	rln_group_spawn_at(__VA_ARGS__, NULL, sizeof(rln_task_opts), __FILE__, __LINE__)
+#define rln_group_spawn_opts(...) \
+	rln_group_spawn_at(__VA_ARGS__, sizeof(rln_task_opts), __FILE__, __LINE__)
+#define rln_group_end(...) rln_group_end_at(__VA_ARGS__, __FILE__, __LINE__)
+/* A group from here to the end of the block, however it is left; the closing brace waits. */
+#define RLN_GROUP(name)                               \
+	rln_group name RLN_CLEAN(rln_group_cleanup_); \
+	rln_group_begin(&name)
 
 #ifdef __cplusplus
 }

@@ -63,7 +63,7 @@ static int64_t drain_idle_at(const struct conn *c)
 	if (!c->io->draining || c->rx.bytes || !conn_send_idle(c) || reader_leaves(c))
 		return INT64_MAX;
 	if (w) {
-		if (w->task != c->task || !c->mode->on_conn || w->task->children_alive)
+		if (w->task != c->task || !c->mode->on_conn || task_has_children(w->task))
 			return INT64_MAX;
 		if (c->reader_since_ns > base)
 			base = c->reader_since_ns;

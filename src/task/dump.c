@@ -101,10 +101,10 @@ static void dump_task(const struct task *t, int fd)
 	add_scopes(&l, t);
 	if (t->stack)
 		add_stack(&l, t);
-	if (t->parent)
-		add(&l, ", child of %u.%u", t->sched->worker_index, t->parent->slot);
-	if (t->children_alive)
-		add(&l, ", %u children", t->children_alive);
+	if (t->group)
+		add(&l, ", child of %u.%u", t->sched->worker_index, t->group->mark.task->slot);
+	if (task_children(t))
+		add(&l, ", %u children", task_children(t));
 	l.text[l.n++] = '\n';
 	sys_write(fd, l.text, l.n);
 }

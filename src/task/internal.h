@@ -48,7 +48,7 @@ static inline int wait_enter_task(const char *call, struct task **t)
 	struct sched *s = sched_current();
 
 	*t = s ? s->running : NULL;
-	if (*t && !(*t)->scope && !(*t)->cancelled)
+	if (*t && !(*t)->scope && !(*t)->base && !(*t)->cancelled)
 		return 0;
 	return wait_enter(call);
 }
@@ -61,6 +61,32 @@ int task_peek_reason(const struct task *t, struct scope **blame);
 void scope_blame(struct scope *blame, int why);
 /* A point in time and a duration that is not negative; INT64_MAX is never. */
 int64_t time_after(int64_t ns, int64_t dur);
+/* t is about to be suspended: start the clocks of its fresh scopes. */
+void scope_start_clocks(struct task *t);
+/* The nearest scope around sc that is no group; it may be another task's. */
+struct scope *scope_around(const struct scope *sc);
+/* Push and pop, with the discipline checked: call is what the user called. */
+void scope_push(struct scope *sc, struct task *t);
+void scope_pop(struct scope *sc, const char *call, const char *file, int line);
+/* The running task; aborts when there is none. */
+struct task *scope_task(const char *call, const char *file, int line);
+
+/* ---- group.c */
+void group_init(struct group *g, struct task *owner);
+/* Cancel every child, and what these wait for. */
+void group_cancel(struct group *g);
+/* Cancel what runs and wait for all; cannot be cancelled. */
+void group_join_all(struct group *g, const char *call);
+/* Put the new child t into the group it was made for. */
+void group_adopt(struct group *g, struct task *t);
+/* t has ended: tell its group. */
+void group_child_ended(struct task *t);
+/* t's record is no longer the group's. */
+void group_release(struct task *t);
+/* fn for every task below t that the scopes of t inside limit (NULL: all) count for. */
+void tree_visit(struct task *t, const struct scope *limit, void (*fn)(struct task *t));
+/* Children of t's that have not ended. */
+unsigned task_children(const struct task *t);
 
 /* ---- task.c */
 void task_reap(struct task *t); /* in the loop, once the switch away from a dead task is done */
@@ -75,6 +101,10 @@ static inline bool task_has_ended(const struct task *t)
 /* "NAME (spawned FILE:LINE)" */
 #define TASK_LABEL "%s (spawned %s:%d)"
 #define TASK_LABEL_ARGS(t) (t)->name ? (t)->name : "without a name", (t)->file, (t)->line
+/* Cancel t alone, without what is below it. */
+void task_cancel_one(struct task *t);
+/* Options of users to the fields of a spec. 0, -E2BIG, -EINVAL. */
+int task_read_opts(struct task_spec *spec, const rln_task_opts *o, size_t size);
 /* Misuse that cannot be reported by an error: one line on stderr, abort(). */
 _Noreturn void task_misuse(const char *fmt, ...) __attribute__((format(printf, 1, 2), cold));
 

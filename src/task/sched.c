@@ -232,6 +232,8 @@ void task_yield(struct task *t)
 
 	RLN_ASSERT(s->running == t);
 	check_depth(t);
+	if (t->fresh)
+		scope_start_clocks(t);
 	task_set_state(t, TASK_READY);
 	list_push_back(&s->ready, &t->node);
 	next = next_ready(s);

@@ -10,8 +10,6 @@
 _Static_assert(sizeof(struct scope) <= sizeof(rln_scope), "struct scope does not fit rln_scope");
 _Static_assert(_Alignof(struct scope) <= _Alignof(rln_scope), "rln_scope is not aligned enough");
 
-#define HERE __builtin_return_address(0)
-
 static struct scope *scope_of(rln_scope *s)
 {
 	return (struct scope *)s;
@@ -33,9 +31,35 @@ int64_t task_deadline(const struct task *t)
 		if (sc->deadline_ns < ns)
 			ns = sc->deadline_ns;
 		if (sc->shield)
-			break;
+			return ns;
+	}
+	for (const struct scope *sc = t->base; sc; sc = scope_around(sc)) {
+		if (sc->deadline_ns < ns)
+			ns = sc->deadline_ns;
+		if (sc->shield)
+			return ns;
 	}
 	return ns;
+}
+
+struct scope *scope_around(const struct scope *sc)
+{
+	struct scope *out = sc->outer;
+
+	while (out && out->group)
+		out = out->outer;
+	return out ? out : sc->task->base;
+}
+
+static inline void look(struct scope *sc, int64_t now_ns, int *why, struct scope **blame)
+{
+	if (sc->cancelled) {
+		*why = -ECANCELED;
+		*blame = sc;
+	} else if (*why != -ECANCELED && sc->deadline_ns <= now_ns) {
+		*why = -ETIME;
+		*blame = sc;
+	}
 }
 
 /*
@@ -49,19 +73,19 @@ int task_peek_reason(const struct task *t, struct scope **blame)
 
 	*blame = NULL;
 	for (struct scope *sc = t->scope; sc; sc = sc->outer) {
-		if (sc->cancelled) {
-			why = -ECANCELED;
-			*blame = sc;
-		} else if (why != -ECANCELED && sc->deadline_ns <= now_ns) {
-			why = -ETIME;
-			*blame = sc;
-		}
+		look(sc, now_ns, &why, blame);
 		if (sc->shield)
 			return why;
 	}
 	if (t->cancelled) {
 		why = -ECANCELED;
 		*blame = NULL;
+	}
+	/* what it inherits: a cancellation there was pushed down to t as well */
+	for (struct scope *sc = t->base; sc; sc = scope_around(sc)) {
+		look(sc, now_ns, &why, blame);
+		if (sc->shield)
+			return why;
 	}
 	return why;
 }
@@ -77,7 +101,7 @@ int task_cancel_reason(struct task *t)
 	struct scope *blame;
 	int why;
 
-	if (!t->scope)
+	if (!t->scope && !t->base)
 		return t->cancelled ? -ECANCELED : 0;
 	why = task_peek_reason(t, &blame);
 	if (why)
@@ -85,113 +109,148 @@ int task_cancel_reason(struct task *t)
 	return why;
 }
 
-static struct task *scope_task(const char *call, const void *here)
+struct task *scope_task(const char *call, const char *file, int line)
 {
 	struct task *t = task_running();
 	if (!t)
-		task_misuse("%s called at %p, outside a task", call, here);
+		task_misuse("%s called at %s:%d, outside a task", call, file, line);
 	return t;
 }
 
 /*
- * When a scope of this length ends. The clock is read: the loop's may be a turn old, and a deadline
- * never comes early. Without any length it has ended, whatever the loop's clock says.
+ * The clock of a scope starts when its task is first suspended in it: until then the loop's time
+ * stands still, so it could not expire, and a scope whose calls need not wait never reads the
+ * clock. Never early, and late at most by what the task computed within that turn.
  */
-static int64_t deadline_after(int64_t ns)
+static void set_timeout(struct scope *sc, int64_t ns)
 {
-	if (ns == INT64_MAX)
-		return INT64_MAX;
-	return ns <= 0 ? INT64_MIN : time_after(sys_now(), ns);
+	sc->deadline_ns = ns <= 0 ? INT64_MIN : INT64_MAX;
+	if (ns <= 0 || ns == INT64_MAX)
+		return;
+	sc->timeout_ns = ns;
+	sc->fresh = sc->task->fresh = true;
 }
 
-static void begin(rln_scope *user, int64_t ns, bool shield, const char *call, const void *here)
+void scope_start_clocks(struct task *t)
 {
-	struct task *t = scope_task(call, here);
+	int64_t now_ns = sys_now();
 
-	*scope_of(user) = (struct scope){
-		.outer = t->scope,
-		.task = t,
-		.deadline_ns = deadline_after(ns),
-		.begun = here,
-		.shield = shield,
-	};
-	t->scope = scope_of(user);
+	t->fresh = false;
+	for (struct scope *sc = t->scope; sc; sc = sc->outer) {
+		if (!sc->fresh)
+			continue;
+		sc->fresh = false;
+		sc->deadline_ns = time_after(now_ns, sc->timeout_ns);
+	}
 }
 
-void rln_scope_begin(rln_scope *s, rln_ns timeout)
+void scope_push(struct scope *sc, struct task *t)
 {
-	begin(s, timeout, false, "rln_scope_begin", HERE);
+	sc->outer = t->scope;
+	sc->task = t;
+	t->scope = sc;
 }
 
-void rln_scope_shield(rln_scope *s, rln_ns grace)
+static const char *noun(const struct scope *sc)
 {
-	if (grace == INT64_MAX)
-		task_misuse("rln_scope_shield called at %p with RLN_FOREVER: its grace must end",
-			    HERE);
-	begin(s, grace, true, "rln_scope_shield", HERE);
+	return sc->group ? "group" : sc->shield ? "shield" : "scope";
 }
 
-static int end(struct scope *sc, const void *here)
+void scope_pop(struct scope *sc, const char *call, const char *file, int line)
 {
-	struct task *t = scope_task("rln_scope_end", here);
+	struct task *t = scope_task(call, file, line);
 
-	if (sc->task != t)
-		task_misuse("rln_scope_end called at %p in task " TASK_LABEL
-			    " for a scope that has ended, or is another task's",
-			    here, TASK_LABEL_ARGS(t));
-	if (t->scope != sc)
-		task_misuse("rln_scope_end called at %p in task " TASK_LABEL
-			    " for the scope begun at %p, before the one inside it, begun at %p",
-			    here, TASK_LABEL_ARGS(t), sc->begun, t->scope->begun);
+	if (RLN_UNLIKELY(sc->task != t))
+		task_misuse("%s called at %s:%d in task " TASK_LABEL
+			    " for a %s that has ended, or is another task's",
+			    call, file, line, TASK_LABEL_ARGS(t), noun(sc));
+	if (RLN_UNLIKELY(t->scope != sc))
+		task_misuse("%s called at %s:%d in task " TASK_LABEL
+			    " for the %s begun at %s:%d, before the %s inside it, begun at %s:%d",
+			    call, file, line, TASK_LABEL_ARGS(t), noun(sc), sc->file, sc->line,
+			    noun(t->scope), t->scope->file, t->scope->line);
 	t->scope = sc->outer;
 	sc->task = NULL;
-	return sc->caught_why;
 }
 
-int rln_scope_end(rln_scope *s)
+static void begin(struct scope *sc, int64_t ns, bool shield, struct task *t, const char *file,
+		  int line)
 {
-	return end(scope_of(s), HERE);
+	*sc = (struct scope){ .shield = shield, .file = file, .line = line };
+	scope_push(sc, t);
+	set_timeout(sc, ns);
+}
+
+void rln_scope_begin_at(rln_scope *s, rln_ns timeout, const char *file, int line)
+{
+	struct task *t = scope_task("rln_scope_begin", file, line);
+	begin(scope_of(s), timeout, false, t, file, line);
+}
+
+void rln_scope_shield_at(rln_scope *s, rln_ns grace, const char *file, int line)
+{
+	struct task *t = scope_task("rln_scope_shield", file, line);
+
+	if (grace == INT64_MAX)
+		task_misuse("rln_scope_shield called at %s:%d with RLN_FOREVER: its grace must end",
+			    file, line);
+	begin(scope_of(s), grace, true, t, file, line);
+}
+
+int rln_scope_end_at(rln_scope *s, const char *file, int line)
+{
+	struct scope *sc = scope_of(s);
+
+	scope_pop(sc, "rln_scope_end", file, line);
+	return sc->caught_why;
 }
 
 void rln_scope_cleanup_(rln_scope *s)
 {
-	if (scope_of(s)->task)
-		end(scope_of(s), HERE);
+	struct scope *sc = scope_of(s);
+
+	if (sc->task)
+		scope_pop(sc, "the end of the block", sc->file, sc->line);
 }
 
 /* The task a scope belongs to; it must be this worker's. */
-static struct task *live_task(struct scope *sc, const char *call, const void *here)
+static struct task *live_task(struct scope *sc, const char *call)
 {
 	if (!sc->task)
-		task_misuse("%s called at %p for a scope that has ended", call, here);
+		task_misuse("%s called for the scope begun at %s:%d, which has ended", call,
+			    sc->file ? sc->file : "?", sc->line);
 	if (sc->task->sched != sched_current())
-		task_misuse("%s called at %p for a scope of another worker", call, here);
+		task_misuse("%s called for the scope begun at %s:%d, of another worker", call,
+			    sc->file, sc->line);
 	return sc->task;
 }
 
 void rln_scope_extend(rln_scope *s, rln_ns timeout)
 {
 	struct scope *sc = scope_of(s);
-	struct task *t = live_task(sc, "rln_scope_extend", HERE);
+	struct task *t = live_task(sc, "rln_scope_extend");
 
 	if (sc->shield && timeout == INT64_MAX)
-		task_misuse("rln_scope_extend called at %p with RLN_FOREVER for a shield: its "
-			    "grace must end",
-			    HERE);
-	sc->deadline_ns = deadline_after(timeout);
+		task_misuse("rln_scope_extend called with RLN_FOREVER for the shield begun at "
+			    "%s:%d: its grace must end",
+			    sc->file, sc->line);
+	sc->fresh = false;
+	sc->deadline_ns = timeout <= 0 ? INT64_MIN : time_after(sys_now(), timeout);
 	task_recheck(t);
+	tree_visit(t, sc, task_recheck);
 }
 
 void rln_scope_cancel(rln_scope *s)
 {
 	struct scope *sc = scope_of(s);
-	struct task *t = live_task(sc, "rln_scope_cancel", HERE);
+	struct task *t = live_task(sc, "rln_scope_cancel");
 
 	if (sc->cancelled)
 		return;
 	sc->cancelled = true;
 	t->sched->stats.cancels++;
 	task_recheck(t);
+	tree_visit(t, sc, task_cancel_one);
 }
 
 bool rln_cancelled(void)

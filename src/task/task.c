@@ -73,9 +73,7 @@ static int record_take(struct sched *s, struct task **out)
 			    .wake_ns = INT64_MAX };
 	task_set_state(t, TASK_NEW);
 	list_init(&t->node);
-	list_init(&t->children);
 	list_init(&t->sibling);
-	list_init(&t->last_child);
 	list_init(&t->joiner);
 	timer_init(&t->timer, task_timer_fire);
 	op_cancel_init(&t->k.cancel, kop_cancel_done);
@@ -130,35 +128,13 @@ static int handle_find(struct sched *s, rln_task h, struct task **out)
 
 /* ---- the end */
 
-static void leave_parent(struct task *t)
-{
-	if (!(t->holds & HOLD_PARENT))
-		return;
-	list_remove(&t->sibling);
-	t->parent = NULL;
-	task_drop(t, HOLD_PARENT);
-}
-
-static void children_end(struct task *t)
-{
-	t->ending = true;
-	list_for_each_safe (n, next, &t->children) {
-		struct task *child = container_of(n, struct task, sibling);
-		if (child->holds & HOLD_LIFE)
-			task_cancel(child);
-		else
-			leave_parent(child);
-	}
-	while (t->children_alive)
-		wait_uncancellable(&t->last_child, "its children");
-}
-
 /* I7: nothing of a task's may outlive its stack. */
 static void check_end(const struct task *t)
 {
 	if (t->scope)
-		task_misuse("task " TASK_LABEL " returned inside the scope begun at %p",
-			    TASK_LABEL_ARGS(t), t->scope->begun);
+		task_misuse("task " TASK_LABEL " returned inside the %s begun at %s:%d",
+			    TASK_LABEL_ARGS(t), t->scope->group ? "group" : "scope", t->scope->file,
+			    t->scope->line);
 	RLN_ASSERT(!op_busy(&t->k.io.op));
 	RLN_ASSERT(!t->waiter);
 }
@@ -166,27 +142,17 @@ static void check_end(const struct task *t)
 static void task_main(void *arg)
 {
 	struct task *t = arg;
+	struct group kids;
 
 	task_arrived(t);
+	group_init(&kids, t);
+	t->kids = &kids;
 	t->result = t->cancelled ? -ECANCELED : t->fn(t->arg);
 	check_end(t);
-	if (!list_empty(&t->children))
-		children_end(t);
+	if (kids.spawned)
+		group_join_all(&kids, "its children");
+	t->kids = NULL;
 	task_leave(t);
-}
-
-static void tell_parent(struct task *t)
-{
-	struct task *parent = t->parent;
-
-	if (!parent)
-		return;
-	parent->children_alive--;
-	if (!parent->ending)
-		return; /* the result stays for rln_join() */
-	leave_parent(t);
-	if (!parent->children_alive)
-		wake_all(&parent->last_child, 0);
 }
 
 void task_reap(struct task *t)
@@ -203,7 +169,8 @@ void task_reap(struct task *t)
 	if (t->ended)
 		t->ended(t);
 	wake_all(&t->joiner, 0);
-	tell_parent(t);
+	if (t->group)
+		group_child_ended(t);
 	task_drop(t, HOLD_LIFE);
 }
 
@@ -241,14 +208,10 @@ int task_create(struct sched *s, const struct task_spec *spec, struct task **out
 	t->file = spec->file ? spec->file : "?";
 	t->line = spec->line;
 	t->holds = HOLD_LIFE;
-	t->detached = !spec->parent;
+	t->detached = !spec->group;
 	t->cancelled = s->cancelled;
-	if (spec->parent) {
-		t->holds |= HOLD_PARENT;
-		t->parent = spec->parent;
-		t->parent->children_alive++;
-		list_push_back(&t->parent->children, &t->sibling);
-	}
+	if (spec->group)
+		group_adopt(spec->group, t);
 	list_push_back(&s->tasks, &t->all);
 	s->stats.spawns++;
 	if (++s->stats.tasks > s->stats.tasks_peak)
@@ -259,13 +222,21 @@ int task_create(struct sched *s, const struct task_spec *spec, struct task **out
 	return 0;
 }
 
-void task_cancel(struct task *t)
+void task_cancel_one(struct task *t)
 {
 	if (t->cancelled || !(t->holds & HOLD_LIFE))
 		return;
 	t->cancelled = true;
 	t->sched->stats.cancels++;
 	task_recheck(t);
+}
+
+void task_cancel(struct task *t)
+{
+	if (t->cancelled || !(t->holds & HOLD_LIFE))
+		return;
+	task_cancel_one(t);
+	tree_visit(t, NULL, task_cancel_one);
 }
 
 void sched_cancel_all(struct sched *s)
@@ -290,19 +261,23 @@ static int read_opts(const rln_task_opts *o, size_t size, rln_task_opts *out)
 	return out->copy_size && !out->copy ? -EINVAL : 0;
 }
 
-static int start(struct sched *s, struct task_spec *spec, const rln_task_opts *o, size_t size,
-		 struct task **out)
+int task_read_opts(struct task_spec *spec, const rln_task_opts *o, size_t size)
 {
 	rln_task_opts opts;
 	int err = read_opts(o, size, &opts);
 
-	if (err)
-		return err;
 	spec->name = opts.name;
 	spec->stack_bytes = opts.stack_size;
 	spec->copy = opts.copy;
 	spec->copy_bytes = opts.copy_size;
-	return task_create(s, spec, out);
+	return err;
+}
+
+static int start(struct sched *s, struct task_spec *spec, const rln_task_opts *o, size_t size,
+		 struct task **out)
+{
+	int err = task_read_opts(spec, o, size);
+	return err ? err : task_create(s, spec, out);
 }
 
 int rln_go_at(int (*fn)(void *arg), void *arg, const rln_task_opts *o, size_t opts_size,
@@ -319,13 +294,13 @@ int rln_spawn_at(int (*fn)(void *arg), void *arg, const rln_task_opts *o, rln_ta
 		 size_t opts_size, const char *file, int line)
 {
 	struct task_spec spec = { .fn = fn, .arg = arg, .file = file, .line = line };
-	struct task *t;
+	struct task *t = task_running();
 	int err;
 
-	spec.parent = task_running();
-	if (!spec.parent)
+	if (!t)
 		return wait_enter("rln_spawn");
-	err = start(spec.parent->sched, &spec, o, opts_size, &t);
+	spec.group = t->kids;
+	err = start(t->sched, &spec, o, opts_size, &t);
 	if (!err && out)
 		*out = handle_of(t);
 	return err;
@@ -352,7 +327,9 @@ void task_join_end(struct task *t, int *result)
 {
 	if (result)
 		*result = t->result;
-	leave_parent(t);
+	/* a group's children are told by the group as well */
+	if (t->group && t->group == t->group->mark.task->kids)
+		group_release(t);
 }
 
 int rln_join(rln_task h, int *result)

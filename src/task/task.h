@@ -41,14 +41,37 @@ struct waiter {
 	bool woken;
 };
 
-/* What user code sees as rln_scope. Stack discipline per task; innermost first. */
+/*
+ * What user code sees as rln_scope. Stack discipline per task; innermost first. A group stands in
+ * the same stack, as a mark that has no effect on its own task: the scopes outside it are those its
+ * children inherit.
+ */
 struct scope {
 	struct scope *outer;
-	struct task *task;
-	int64_t deadline_ns; /* INT64_MAX: none */
-	const void *begun;   /* where: shown when scopes end in the wrong order */
-	bool shield, cancelled;
+	struct task *task;   /* NULL: it has ended */
+	int64_t deadline_ns; /* INT64_MAX: none, or not known yet */
+	int64_t timeout_ns;  /* fresh: the clock starts at the task's next suspension */
+	const char *file;    /* where it began: shown when scopes end in the wrong order */
+	int line;
+	bool shield, cancelled, fresh, group;
 	int caught_why; /* this very scope made a call fail: the reason it gave */
+};
+
+/* What a group waits for, see group.c. */
+enum group_mode { GROUP_OPEN, GROUP_WAIT, GROUP_END };
+
+/* What user code sees as rln_group; and the children of rln_spawn(), one in each task's frame. */
+struct group {
+	struct scope mark;
+	struct list running, done; /* children, by task.sibling; done: in the order they ended */
+	struct list waiter;	   /* the owner, at most one node */
+	unsigned running_count, spawned;
+	unsigned lost; /* children that could not be made and were not told yet; of the first: */
+	int lost_index, lost_result;
+	void *lost_arg;
+	int failure;  /* GROUP_WAIT: the first negative result */
+	uint8_t mode; /* enum group_mode */
+	bool cancelled;
 };
 
 /* Why a task's record must stay. It is free for reuse when none is left. */
@@ -73,6 +96,7 @@ struct task {
 	uint32_t generation;
 	uint32_t slot;
 	struct scope *scope;   /* innermost */
+	struct scope *base;    /* the nearest scope of those it inherits; never a group */
 	struct timer timer;    /* armed only while parked: wake_ns, or the nearest deadline */
 	struct waiter *waiter; /* the W wait: the first of its nodes, for its end */
 	bool uncancellable;    /* this wait ends only by being woken */
@@ -81,12 +105,12 @@ struct task {
 	int wait_why;	       /* what ended the wait: 0, or the reason of a cancellation */
 	struct scope *blame;   /* the scope it came from; NULL: the task was cancelled */
 	int64_t wake_ns;       /* a sleep's own end; INT64_MAX: none */
-	struct task *parent;
-	struct list children, sibling;
-	unsigned children_alive;
-	unsigned peak_bytes;	/* how deep its stack had been when idle pages were given back */
-	struct list last_child; /* the task itself, waiting for its children to end */
-	struct list joiner;	/* waiter list, at most one */
+	struct group *group;   /* it is a child of, while HOLD_PARENT */
+	struct group *kids;    /* children of rln_spawn(); NULL before it runs and after its end */
+	struct list sibling, joiner; /* joiner: at most one */
+	int index;		     /* in its group */
+	bool fresh;		     /* a scope's clock has not been started */
+	unsigned peak_bytes; /* how deep its stack had been when idle pages were given back */
 	int (*fn)(void *);
 	void *arg;
 	int result;
@@ -174,13 +198,15 @@ struct task_spec {
 	size_t stack_bytes;
 	const void *copy;
 	size_t copy_bytes;
-	struct task *parent; /* NULL: detached */
+	struct group *group; /* NULL: detached */
 };
 /* Create a task that starts in a later turn. 0, -EAGAIN (max_tasks, or out of mappings), -ENOMEM.
  */
 int task_create(struct sched *s, const struct task_spec *spec, struct task **out);
 /* Cancel every scope of the task: level-triggered, stays until it ends. */
 void task_cancel(struct task *t);
+/* A child of its, in whatever group, has not ended. */
+bool task_has_children(const struct task *t);
 /* Every task of the worker that has not ended (drain). */
 void sched_cancel_all(struct sched *s);
 

@@ -55,7 +55,7 @@ int wait_enter(const char *call)
 			s->stats.misuse++;
 		return misplaced(call, s != NULL);
 	}
-	if (RLN_LIKELY(!t->scope && !t->cancelled))
+	if (RLN_LIKELY(!t->scope && !t->base && !t->cancelled))
 		return 0;
 	why = task_cancel_reason(t);
 	/* A loop that ignores it must not keep the worker from everybody else. */
@@ -69,7 +69,9 @@ static void timer_rearm(struct task *t)
 	struct wheel *w = &t->sched->loop->wheel;
 	int64_t ns = t->wake_ns;
 
-	if (!t->uncancellable && t->scope) {
+	if (t->fresh)
+		scope_start_clocks(t);
+	if (!t->uncancellable && (t->scope || t->base)) {
 		int64_t deadline_ns = task_deadline(t);
 		ns = deadline_ns < ns ? deadline_ns : ns;
 	}

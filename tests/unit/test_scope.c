@@ -219,6 +219,12 @@ static int sleep_shorter(void *arg)
 	rln_scope_begin(&scope1, RLN_MS(20));
 	result = rln_sleep_until(t + RLN_MS(15));
 	end_inner = rln_scope_end(&scope1);
+	return 0;
+}
+
+static int sleep_longer(void *arg)
+{
+	(void)arg;
 	rln_scope_begin(&scope1, RLN_MS(15));
 	result2 = rln_sleep(RLN_MS(20));
 	end_outer = rln_scope_end(&scope1);
@@ -233,10 +239,40 @@ TEST(scope_the_earlier_of_sleep_and_deadline_decides_however_late_the_turn)
 	turn_at(sys_now() + 1 * SECOND);
 	CHECK_INT(result, ==, 0);
 	CHECK_INT(end_inner, ==, 0);
-	turn_at(loop.now_ns + 2 * SECOND);
+	sched_down();
+	up();
+	go(sleep_longer, NULL);
+	turn();
+	turn_at(sys_now() + 1 * SECOND);
 	CHECK_INT(result2, ==, -ETIME);
 	CHECK_INT(end_outer, ==, -ETIME);
 	sched_down();
+}
+
+static int compute_in_scope(void *arg)
+{
+	struct scope *sc = (struct scope *)&scope1;
+
+	(void)arg;
+	rln_scope_begin(&scope1, RLN_MS(3));
+	CHECK_INT(sc->deadline_ns, ==, INT64_MAX);
+	began_ns = sys_now();
+	while (sys_now() < began_ns + 5 * MS)
+		;
+	CHECK(!rln_cancelled());
+	began_ns = sys_now();
+	CHECK_INT(rln_yield(), ==, 0); /* suspended for the first time: now it counts */
+	CHECK_INT(sc->deadline_ns, >=, began_ns + 3 * MS);
+	CHECK_INT(sc->deadline_ns, <, INT64_MAX);
+	rln_scope_extend(&scope1, RLN_MS(1));
+	CHECK_INT(rln_sleep(RLN_FOREVER), ==, -ETIME);
+	CHECK_INT(rln_scope_end(&scope1), ==, -ETIME);
+	return 0;
+}
+
+TEST(scope_clock_starts_when_its_task_is_first_suspended)
+{
+	run(compute_in_scope);
 }
 
 /* --- cancelling a scope --- */
@@ -558,10 +594,10 @@ static void die_outside(void)
 
 TEST(scope_misuse_aborts_and_says_where)
 {
-	CHECK_DIES(die_wrong_order, SIGABRT, "before the one inside it, begun at 0x");
+	CHECK_DIES(die_wrong_order, SIGABRT, "before the scope inside it, begun at " __FILE__ ":");
 	CHECK_DIES(die_wrong_order, SIGABRT, "in task test (spawned here.c:7)");
 	CHECK_DIES(die_twice, SIGABRT, "for a scope that has ended");
-	CHECK_DIES(die_never_end, SIGABRT, "returned inside the scope begun at 0x");
+	CHECK_DIES(die_never_end, SIGABRT, "returned inside the scope begun at " __FILE__ ":");
 	CHECK_DIES(die_shield, SIGABRT, "its grace must end");
 	CHECK_DIES(die_outside, SIGABRT, "outside a task");
 }

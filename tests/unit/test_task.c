@@ -406,7 +406,7 @@ static int try_opts(void *arg)
 	rln_task t;
 	(void)arg;
 	CHECK_INT(rln_spawn_at(return_arg, NULL, &newer.o, &t, sizeof newer, "f.c", 1), ==, 0);
-	struct task *child = container_of(task_running()->children.next, struct task, sibling);
+	struct task *child = container_of(task_running()->kids->running.next, struct task, sibling);
 	CHECK_INT(child->stack->top - child->stack->bottom, ==, (512u << 10) * STACK_SCALE);
 	newer.more = 1;
 	CHECK_INT(rln_spawn_at(return_arg, NULL, &newer.o, &t, sizeof newer, "f.c", 1), ==, -E2BIG);
