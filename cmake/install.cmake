@@ -9,6 +9,10 @@ if(TARGET tool)
 	install(TARGETS tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
+# gdb: source PREFIX/share/ringline/ringline-gdb.py
+install(FILES "${PROJECT_SOURCE_DIR}/tools/gdb/ringline-gdb.py"
+	DESTINATION ${CMAKE_INSTALL_DATADIR}/ringline)
+
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/ringline)
 install(EXPORT ringline-targets NAMESPACE ringline:: DESTINATION ${package_dir})
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/ringline-config.cmake.in"

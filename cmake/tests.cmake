@@ -64,6 +64,19 @@ if(sim_sources)
 endif()
 ringline_test_folder(e2e LINK ringline_static)
 
+# Programs on the public interface that the scripts run.
+file(GLOB programs CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/programs/*.c")
+foreach(file ${programs})
+	cmake_path(GET file STEM name)
+	add_executable(test_program_${name} ${file})
+	ringline_flags(test_program_${name})
+	target_include_directories(test_program_${name} PRIVATE "${PROJECT_SOURCE_DIR}/examples")
+	target_link_libraries(test_program_${name} PRIVATE ringline_static)
+	set_target_properties(test_program_${name} PROPERTIES OUTPUT_NAME ${name}
+		RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/programs")
+	add_dependencies(tests test_program_${name})
+endforeach()
+
 # Scripts get the build folder as their argument; lib*.sh is what they share.
 file(GLOB scripts CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/e2e/*.sh")
 list(FILTER scripts EXCLUDE REGEX "/lib[^/]*\\.sh$")
