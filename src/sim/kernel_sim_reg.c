@@ -16,6 +16,25 @@ static int reg_enable(struct sim_ring *r)
 	return 0;
 }
 
+/* Of flags nothing is kept: the runtime restricts no ring yet. */
+static int reg_restrictions(struct sim_ring *r, const struct io_uring_restriction *v, unsigned nr)
+{
+	if (!r->disabled)
+		return -EBADFD;
+	if (r->restricted)
+		return -EBUSY;
+	for (unsigned i = 0; i < nr; i++) {
+		if (v[i].opcode == IORING_RESTRICTION_SQE_OP && v[i].sqe_op < 64)
+			r->allowed_sqe |= 1ull << v[i].sqe_op;
+		else if (v[i].opcode == IORING_RESTRICTION_REGISTER_OP && v[i].register_op < 64)
+			r->allowed_register |= 1ull << v[i].register_op;
+		else
+			return -EINVAL;
+	}
+	r->restricted = true;
+	return 0;
+}
+
 static int reg_ring_fds(struct sim_ring *r, void *arg, unsigned nr)
 {
 	struct io_uring_rsrc_update *up = arg;
@@ -201,6 +220,8 @@ static int reg_other(struct sim_ring *r, unsigned opcode, void *arg, unsigned nr
 	switch (opcode) {
 	case IORING_REGISTER_ENABLE_RINGS:
 		return arg || nr ? -EINVAL : reg_enable(r);
+	case IORING_REGISTER_RESTRICTIONS:
+		return reg_restrictions(r, arg, nr);
 	case IORING_REGISTER_RING_FDS:
 		return reg_ring_fds(r, arg, nr);
 	case IORING_UNREGISTER_RING_FDS:
@@ -233,6 +254,8 @@ int sim_register(struct io_uring *u, unsigned opcode, void *arg, unsigned nr)
 
 	if (may_fail(opcode) && ++w->stats.calls == w->cfg.fail_call)
 		return w->cfg.fail_errno ? -w->cfg.fail_errno : -ENOMEM;
+	if (r->restricted && !r->disabled && !(r->allowed_register >> opcode & 1))
+		return -EACCES;
 	switch (opcode) {
 	case IORING_REGISTER_FILES:
 		return files_register(r, arg, nr);

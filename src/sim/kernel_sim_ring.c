@@ -297,6 +297,8 @@ static int req_prep(struct sim_req *q)
 
 	if (!op || q->sqe.flags & ~SQE_FLAGS_KNOWN)
 		return -EINVAL;
+	if (q->ring->restricted && !(q->ring->allowed_sqe >> q->sqe.opcode & 1))
+		return -EACCES;
 	return op->prep ? op->prep(q) : 0;
 }
 

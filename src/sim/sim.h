@@ -63,7 +63,9 @@ struct sim_sock {
 	enum sock_state state;
 	bool fin_in; /* FIN follows the last byte of rx */
 	bool rd_shut, wr_shut, bound, reuseport;
-	bool hup; /* broken: reads end, writes fail */
+	bool hup;      /* broken: reads end, writes fail */
+	bool ended;    /* FIN came before whatever broke it: reads end, they do not fail */
+	unsigned news; /* how often something came in: a multishot poll tells each */
 	struct sockaddr_storage name, peer_name;
 	socklen_t name_len, peer_name_len;
 };
@@ -95,6 +97,7 @@ struct sim_req {
 	uint32_t flags;
 	uint32_t latched; /* poll: events seen when they happened */
 	uint32_t told;	  /* multishot poll: events reported and still there */
+	unsigned news;	  /* of the socket, when told */
 };
 
 /* A provided buffer group. */
@@ -127,6 +130,8 @@ struct sim_ring {
 	unsigned *array;
 	uint8_t *sqes, *cqes;
 	bool disabled, fd_registered;
+	bool restricted; /* to the opcodes of these bits, from when it is enabled */
+	uint64_t allowed_sqe, allowed_register;
 	struct list pending, run, notifs;
 	struct list backlog; /* CQEs that found the CQ full */
 	struct list msgs;    /* CQEs from other rings, seen at the next enter */

@@ -149,5 +149,13 @@ int cancel_sync(struct sim_ring *r, struct io_uring_sync_cancel_reg *reg)
 			return -EBADF;
 	}
 	res = cancel_matching(r, &m, NULL);
-	return res > 0 ? 0 : res;
+	if (res != -EALREADY)
+		return res > 0 ? 0 : res;
+	/* It waits until what a worker thread runs has ended. */
+	list_for_each (node, &r->pending) {
+		struct sim_req *q = container_of(node, struct sim_req, node);
+
+		q->cancel_at = q->cancel_at ? r->w->now : 0;
+	}
+	return 0;
 }

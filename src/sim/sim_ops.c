@@ -177,6 +177,10 @@ static uint32_t poll_news(struct sim_req *q)
 	uint32_t got = file_events(q) & want;
 
 	q->told &= got;
+	if (q->file->kind == SIM_SOCK && q->news != q->file->sock->news) {
+		q->news = q->file->sock->news;
+		q->told = 0;
+	}
 	return req_multishot(q) ? got & ~q->told : got;
 }
 

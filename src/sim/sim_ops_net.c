@@ -110,9 +110,9 @@ static int connect_prep(struct sim_req *q)
 
 static int connect_unspec(struct sim_req *q, struct sim_sock *s)
 {
-	if (s->state == SOCK_CONNECTED)
+	if (s->state == SOCK_CONNECTED && s->family != AF_UNIX)
 		sock_reset(s);
-	req_finish(q, 0, 0);
+	req_finish(q, s->family == AF_UNIX ? -EINVAL : 0, 0);
 	return RUN_DONE;
 }
 

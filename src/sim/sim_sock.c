@@ -147,8 +147,10 @@ void sock_break(struct sim_sock *s, int err, bool tell_other)
 		return;
 	sim_trace(s->w, "sock %u broken: %s", s->id, strerror(-err));
 	s->hup = true;
-	s->err = err;
+	s->ended = s->fin_in;
+	s->err = s->ended && err == -ECONNRESET ? -EPIPE : err;
 	s->fin_in = true;
+	s->news++;
 	s->w->stats.resets++;
 	if (o)
 		rx_purge(o, o->rcvbuf);
@@ -185,6 +187,7 @@ static void sock_fin(struct sim_sock *s)
 	s->wr_shut = true;
 	if (o && !o->fin_in) {
 		o->fin_in = true;
+		o->news++;
 		sock_wake(o);
 	}
 }
@@ -411,6 +414,7 @@ static void rx_push(struct sim_sock *o, const uint8_t *p, size_t n, struct sim_r
 		memcpy(seg->copy, p, n);
 	list_push_back(&o->rx, &seg->node);
 	o->rx_bytes += n;
+	o->news++;
 	sock_wake(o);
 }
 
@@ -422,6 +426,9 @@ ssize_t sock_send(struct sim_sock *s, const void *p, size_t n, struct sim_req *z
 	if (err)
 		return err;
 	if (s->wr_shut || s->hup || s->state != SOCK_CONNECTED)
+		return -EPIPE;
+	/* A unix stream sees at once that nobody can read. */
+	if (s->family == AF_UNIX && (!s->other || s->other->rd_shut))
 		return -EPIPE;
 	room = sock_room(s);
 	if (n > room)
@@ -465,7 +472,7 @@ ssize_t sock_recv(struct sim_sock *s, void *p, size_t n)
 			sock_wake(s->other);
 		return (ssize_t)got;
 	}
-	err = sock_error(s);
+	err = s->ended ? 0 : sock_error(s);
 	if (err)
 		return err;
 	if (s->state != SOCK_CONNECTED)

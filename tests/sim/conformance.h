@@ -18,7 +18,10 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #define CONF_CQES 64
 #define CONF_SLOTS 8
@@ -59,7 +62,7 @@ struct conf {
 	unsigned cqes;
 	struct io_uring_buf_ring *br;
 	uint8_t *bufs, *big;
-	char out[200];
+	char out[240];
 	size_t out_len;
 };
 
@@ -82,6 +85,8 @@ static const char *conf_name(int err)
 		{ EISCONN, "EISCONN" },	      { ENOTSOCK, "ENOTSOCK" },
 		{ EOPNOTSUPP, "EOPNOTSUPP" }, { EAGAIN, "EAGAIN" },
 		{ EFAULT, "EFAULT" },	      { EOVERFLOW, "EOVERFLOW" },
+		{ EMFILE, "EMFILE" },	      { EACCES, "EACCES" },
+		{ EMSGSIZE, "EMSGSIZE" },     { EAFNOSUPPORT, "EAFNOSUPPORT" },
 	};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -349,6 +354,25 @@ static void conf_say_peer(struct conf *c)
 			conf_settle(c);
 	}
 	conf_say_res(c, n);
+}
+
+/* The peer reads n bytes. */
+static void conf_drain(struct conf *c, size_t n)
+{
+	static uint8_t buf[65536];
+	int64_t end = sys_now() + CONF_WAIT_NS;
+
+	while (n && sys_now() < end) {
+		ssize_t r = c->peer->recv(c, buf, n < sizeof(buf) ? n : sizeof(buf));
+
+		if (r == -EAGAIN) {
+			conf_enter(c, 1000000);
+			continue;
+		}
+		CHECK_INT(r, >, 0);
+		n -= (size_t)r;
+	}
+	CHECK_INT(n, ==, 0);
 }
 
 struct conf_row {

@@ -145,6 +145,25 @@ static void row_multi_rst(struct conf *c)
 	conf_say(c, "%s", conf_more(conf_get(c, 1)));
 }
 
+/* Buffers that come later serve the receive that is armed after them; its input had waited. */
+static void row_multi_refilled(struct conf *c)
+{
+	uint32_t flags;
+
+	conf_pair(c);
+	conf_group(c, 0);
+	CHECK_INT(c->peer->send(c, "hello", 5), ==, 5);
+	conf_settle(c);
+	conf_recv_multi(c, 1);
+	conf_say(c, "%s", conf_more(conf_get(c, 1)));
+	for (int i = 0; i < 2; i++)
+		io_uring_buf_ring_add(c->br, c->bufs + i * CONF_BUF, CONF_BUF, (uint16_t)i, 7, i);
+	io_uring_buf_ring_advance(c->br, 2);
+	conf_recv_multi(c, 2);
+	flags = conf_get(c, 2);
+	conf_say(c, "%s", flags & IORING_CQE_F_BUFFER ? "buffer" : "none");
+}
+
 static void row_multi_without_select(struct conf *c)
 {
 	uint8_t buf[16];

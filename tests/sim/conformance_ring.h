@@ -63,6 +63,7 @@ static void row_overflow(struct conf *c)
 	struct ring r;
 	unsigned sent = 0, got = 0;
 	struct conf seen = { 0 };
+	bool sorted = true;
 
 	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
 	CHECK_INT(ring_enable(&r, NULL), ==, 0);
@@ -82,7 +83,10 @@ static void row_overflow(struct conf *c)
 		CHECK_INT(ring_enter(&r, 1, CONF_WAIT_NS), ==, 0);
 		got += ring_reap(&r, UINT32_MAX, conf_take, &seen);
 	}
-	conf_say(c, "%u dropped %u", seen.cqes, *r.u.cq.koverflow);
+	for (unsigned i = 0; i < seen.cqes; i++)
+		sorted &= seen.cqe[i].ud == i + 1;
+	conf_say(c, "%u %s", seen.cqes, sorted ? "in order" : "mixed");
+	conf_say(c, "dropped %u", *r.u.cq.koverflow);
 	ring_close(&r);
 }
 
@@ -310,6 +314,110 @@ static void row_msg_ring(struct conf *c)
 	ring_close(&r);
 }
 
+/* A direct descriptor into a slot that the other ring chooses; then that one is full. */
+static void row_msg_ring_fd(struct conf *c)
+{
+	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
+	struct io_uring_rsrc_register files = { .nr = 1, .flags = IORING_RSRC_REGISTER_SPARSE };
+	struct conf seen = { 0 };
+	struct ring r;
+
+	conf_pair(c);
+	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
+	CHECK_INT(ring_enable(&r, NULL), ==, 0);
+	CHECK_INT(ring_register(&r, IORING_REGISTER_FILES2, &files, sizeof(files)), ==, 0);
+	for (uint64_t ud = 1; ud <= 3; ud++) {
+		struct io_uring_sqe *sqe = conf_sqe(c);
+
+		io_uring_prep_msg_ring(sqe, r.u.ring_fd, 0, 77, 0);
+		sqe->addr = IORING_MSG_SEND_FD;
+		sqe->addr3 = ud == 3 ? 5 : 0; /* the last: an empty slot */
+		sqe->file_index = IORING_FILE_INDEX_ALLOC;
+		sqe->user_data = ud;
+		conf_get(c, ud);
+	}
+	while (!ring_reap(&r, 4, conf_take, &seen))
+		CHECK_INT(ring_enter(&r, 1, CONF_WAIT_NS), ==, 0);
+	conf_say(c, "%u slot %d", seen.cqes, seen.cqe[0].res);
+	conf_close_slot(c, 0, 4); /* ours: theirs stays */
+	conf_get(c, 4);
+	conf_say_peer(c);
+	ring_close(&r);
+}
+
+/* More messages than the other ring's CQ has entries: none is lost. */
+static void row_msg_ring_flood(struct conf *c)
+{
+	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
+	struct conf seen = { 0 };
+	unsigned good = 0;
+	struct ring r;
+
+	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
+	CHECK_INT(ring_enable(&r, NULL), ==, 0);
+	for (uint64_t ud = 1; ud <= 7; ud++) {
+		struct io_uring_sqe *sqe = conf_sqe(c);
+
+		io_uring_prep_msg_ring(sqe, r.u.ring_fd, 0, ud, 0);
+		sqe->user_data = ud;
+		good += conf_result(c, ud) == 0;
+	}
+	for (int i = 0; i < 8 && seen.cqes < good; i++) {
+		CHECK_INT(ring_enter(&r, 1, CONF_QUIET_NS), ==, 0);
+		ring_reap(&r, UINT32_MAX, conf_take, &seen);
+	}
+	conf_say(c, "%u sent %s", good, seen.cqes == good ? "all seen" : "lost");
+	ring_close(&r);
+}
+
+/* A ring that allows itself NOPs only. */
+static void row_restrictions(struct conf *c)
+{
+	struct io_uring_restriction allow[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_NOP },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_REGISTER_ENABLE_RINGS },
+	};
+	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
+	struct conf seen = { 0 };
+	struct io_uring_sqe *sqe;
+	struct ring r;
+
+	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
+	conf_say_res(c, c->kernel->reg(&r.u, IORING_REGISTER_RESTRICTIONS, allow, 2));
+	conf_say_res(c, ring_enable(&r, NULL));
+	ring_sqe(&r)->user_data = 1;
+	sqe = ring_sqe(&r);
+	io_uring_prep_close(sqe, 999);
+	sqe->user_data = 2;
+	while (seen.cqes < 2) {
+		CHECK_INT(ring_enter(&r, 1, CONF_WAIT_NS), ==, 0);
+		ring_reap(&r, 2, conf_take, &seen);
+	}
+	for (uint64_t ud = 1; ud <= 2; ud++) {
+		const struct conf_cqe *q = conf_find(&seen, ud);
+
+		CHECK(q);
+		conf_say_res(c, q->res);
+	}
+	conf_say_res(c, c->kernel->reg(&r.u, IORING_UNREGISTER_FILES, NULL, 0));
+	ring_close(&r);
+}
+
+/* A table of direct descriptors counts against the limit of open files, though it uses none. */
+static void row_files_above_limit(struct conf *c)
+{
+	struct io_uring_rsrc_register files = { .flags = IORING_RSRC_REGISTER_SPARSE };
+	uint64_t soft, hard;
+
+	CHECK_INT(sys_nofile_raise(&soft, &hard), ==, 0);
+	CHECK_INT(ring_register(&c->ring, IORING_UNREGISTER_FILES, NULL, 0), ==, 0);
+	files.nr = soft < 1u << 20 ? (uint32_t)soft + 1 : (1u << 20) + 1;
+	conf_say_res(c, ring_register(&c->ring, IORING_REGISTER_FILES2, &files, sizeof(files)));
+	files.nr = 1u << 21;
+	conf_say_res(c, ring_register(&c->ring, IORING_REGISTER_FILES2, &files, sizeof(files)));
+}
+
 static void conf_peername(struct conf *c, unsigned bytes, void *to, uint64_t ud)
 {
 	static const uint32_t what[2] = { SOL_SOCKET, SO_PEERNAME };
@@ -321,6 +429,53 @@ static void conf_peername(struct conf *c, unsigned bytes, void *to, uint64_t ud)
 	sqe->file_index = bytes;
 	sqe->addr3 = (uintptr_t)to;
 	conf_fixed(sqe, ud);
+}
+
+static void conf_socket_cmd(struct conf *c, uint32_t cmd, uint64_t ud)
+{
+	struct io_uring_sqe *sqe = conf_sqe(c);
+
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, 0, NULL, 0, 0);
+	sqe->cmd_op = cmd;
+	conf_fixed(sqe, ud);
+}
+
+/* What the peer has not taken. */
+static void row_outq(struct conf *c)
+{
+	int n;
+
+	conf_pair(c);
+	conf_socket_cmd(c, RU_SOCKET_URING_OP_SIOCOUTQ, 1);
+	conf_get(c, 1);
+	c->big = sys_zalloc(CONF_BIG);
+	conf_send(c, c->big, CONF_BIG, MSG_WAITALL, 2);
+	conf_settle(c);
+	conf_socket_cmd(c, RU_SOCKET_URING_OP_SIOCOUTQ, 3);
+	n = conf_result(c, 3);
+	conf_say(c, "%s", n > 0 ? "queued" : "none");
+	conf_cancel(c, 2, 4);
+	conf_result(c, 2);
+}
+
+static void row_fd_install(struct conf *c)
+{
+	struct io_uring_sqe *sqe;
+
+	conf_pair(c);
+	for (unsigned slot = 0; slot < 2; slot++) {
+		int fd;
+
+		sqe = conf_sqe(c);
+		io_uring_prep_rw(RU_OP_FIXED_FD_INSTALL, sqe, (int)slot, NULL, 0, 0);
+		conf_fixed(sqe, 1);
+		fd = conf_result(c, 1);
+		if (fd >= 0)
+			sys_close(fd);
+		conf_say(c, "%s", fd > 2 ? "fd" : conf_name(-fd));
+	}
+	conf_close_slot(c, 0, 2);
+	conf_get(c, 2);
 }
 
 static void row_peername(struct conf *c)

@@ -282,6 +282,48 @@ static void row_send_zc_broken(struct conf *c)
 	conf_say(c, "%s %s", flags & IORING_CQE_F_NOTIF ? "notif" : "result", conf_more(flags));
 }
 
+/* More than the peer's window takes: the notification comes when the peer reads. */
+static void row_send_zc_late(struct conf *c)
+{
+	struct io_uring_sqe *sqe;
+	struct conf_cqe *q;
+	int n;
+
+	conf_pair(c);
+	c->big = sys_zalloc(CONF_BIG);
+	sqe = conf_sqe(c);
+	io_uring_prep_send_zc(sqe, 0, c->big, CONF_BIG, MSG_NOSIGNAL, 0);
+	conf_fixed(sqe, 1);
+	q = conf_wait(c, 1, CONF_WAIT_NS);
+	CHECK(q);
+	n = q->res;
+	conf_say(c, "%s %s", n > 0 && n < (int)CONF_BIG ? "short" : "whole", conf_more(q->flags));
+	conf_settle(c);
+	conf_say(c, "%s", conf_find(c, 1) ? "early" : "late");
+	conf_drain(c, (size_t)n);
+	q = conf_wait(c, 1, CONF_WAIT_NS);
+	CHECK(q);
+	conf_say(c, "%s", q->flags & IORING_CQE_F_NOTIF ? "notif" : "result");
+}
+
+static void row_socket_refused(struct conf *c)
+{
+	struct io_uring_file_index_range range = { .off = 0, .len = 1 };
+	struct io_uring_sqe *sqe;
+
+	CHECK_INT(ring_register(&c->ring, IORING_REGISTER_FILE_ALLOC_RANGE, &range, 0), ==, 0);
+	for (uint64_t ud = 1; ud <= 2; ud++) {
+		sqe = conf_sqe(c);
+		io_uring_prep_socket_direct_alloc(sqe, AF_INET, SOCK_STREAM, 0, 0);
+		sqe->user_data = ud;
+		conf_get(c, ud);
+	}
+	sqe = conf_sqe(c);
+	io_uring_prep_socket_direct(sqe, 255, SOCK_STREAM, 0, 1, 0);
+	sqe->user_data = 3;
+	conf_get(c, 3);
+}
+
 static void row_send_zc_bad_region(struct conf *c)
 {
 	struct io_uring_sqe *sqe;

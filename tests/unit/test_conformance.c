@@ -84,6 +84,7 @@ TEST_LIMIT(conformance_real_kernel_does_what_the_table_says, 120)
 		}
 		conf_open(&c, &ring_kernel_uring, &real_peer);
 		row->run(&c);
+		printf("outcome %s: %s\n", row->name, c.out);
 		if (!conf_listed(row->outcomes, c.out)) {
 			fprintf(stderr, "  %s: \"%s\", not one of \"%s\"\n", row->name, c.out,
 				row->outcomes);
