@@ -20,6 +20,7 @@
 #include <ringline/metrics.h>
 #include <ringline/runtime.h>
 #include <ringline/select.h>
+#include <ringline/sync.h>
 #include <ringline/task.h>
 #include <ringline/thread.h>
 #include <ringline/time.h>

@@ -88,6 +88,10 @@ void tree_visit(struct task *t, const struct scope *limit, void (*fn)(struct tas
 /* Children of t's that have not ended. */
 unsigned task_children(const struct task *t);
 
+/* ---- keys.c */
+/* fn has returned: destroy the task-local values that are left. */
+void keys_end(struct task *t);
+
 /* ---- task.c */
 void task_reap(struct task *t); /* in the loop, once the switch away from a dead task is done */
 void task_drop(struct task *t, unsigned hold);

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "ringline/sync.h"
 #include "task/fiber.h"
 #include "task/internal.h"
 #include "task/switch.h"
@@ -142,12 +143,16 @@ static void check_end(const struct task *t)
 static void task_main(void *arg)
 {
 	struct task *t = arg;
+	void *keys[RLN_KEYS_MAX];
 	struct group kids;
 
 	task_arrived(t);
 	group_init(&kids, t);
 	t->kids = &kids;
+	t->keys = keys;
 	t->result = t->cancelled ? -ECANCELED : t->fn(t->arg);
+	if (t->keys_set)
+		keys_end(t);
 	check_end(t);
 	if (kids.spawned)
 		group_join_all(&kids, "its children");

@@ -110,6 +110,8 @@ struct task {
 	struct list sibling, joiner; /* joiner: at most one */
 	int index;		     /* in its group */
 	bool fresh;		     /* a scope's clock has not been started */
+	uint16_t keys_set;	     /* which of keys[] are */
+	void **keys;		     /* task-local storage, in its first frame */
 	unsigned peak_bytes; /* how deep its stack had been when idle pages were given back */
 	int (*fn)(void *);
 	void *arg;

@@ -231,7 +231,8 @@ void waiter_wake(struct waiter *w, int res)
 {
 	struct task *t = w->task;
 
-	RLN_ASSERT(!w->woken); /* INV-36 */
+	RLN_ASSERT(!w->woken);			       /* INV-36 */
+	RLN_DEBUG_ASSERT(t->sched == sched_current()); /* a worker's own business */
 	RLN_ASSERT(t->state == TASK_PARKED && t->wait == WAIT_W);
 	unlink_waiters(t);
 	w->woken = true;
