@@ -113,9 +113,11 @@ typedef struct rln_config {
 	bool sqpoll;		 /* a kernel thread submits; costs a core per worker */
 	unsigned sqpoll_idle_ms; /* 1000; silence after which that thread sleeps */
 	int sqpoll_cpu_plus1;	 /* not pinned; worker i's thread runs on CPU this - 1 + i */
-	rln_ns drain_idle;	 /* 1 s; in a drain: an idle on_conn task gets -ESHUTDOWN then */
-	rln_ns drain_timeout;	 /* 30 s; from rln_shutdown() to cancelling every task */
-	rln_ns kill_timeout;	 /* 5 s more; then what is stuck is dumped and the process aborts */
+	unsigned blocking_threads; /* 4; threads for rln_blocking() and names that stay once they
+				      were needed; more, to 64, while all of them are busy */
+	rln_ns drain_idle;	   /* 1 s; in a drain: an idle on_conn task gets -ESHUTDOWN then */
+	rln_ns drain_timeout;	   /* 30 s; from rln_shutdown() to cancelling every task */
+	rln_ns kill_timeout; /* 5 s more; then what is stuck is dumped and the process aborts */
 	/*
 	 * 500 ms; a worker away from its loop so long is reported with the call stack of whoever
 	 * holds it, once a time, and counted; RLN_FOREVER: no. A realtime signal is taken for it,

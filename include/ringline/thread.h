@@ -208,6 +208,32 @@ RLN_API void rln_xchan_unref(rln_xchan *x);
 RLN_API int rln_call(rln_runtime *rt, unsigned worker, int (*fn)(void *arg), void *arg,
 		     int *result);
 
+/*
+ * Run fn(arg) on a helper thread, for what can only be had by blocking one, and wait for it. Helper
+ * threads start on demand (config.blocking_threads) and run at a lower priority than the workers.
+ * Once fn has begun nothing ends the call but its return.
+ *
+ * Returns what fn returned, or before it began: -EINVAL (fn NULL), -EAGAIN (no helper thread can be
+ * started), -ESHUTDOWN (this worker has stopped taking messages), the wait errors: fn never runs.
+ * Owner:   arg is borrowed until the call returns: it may point to the caller's stack.
+ * Thread:  a task of any worker.      Waits: yes (a cancellation point until fn begins).
+ */
+RLN_API int rln_blocking(int (*fn)(void *arg), void *arg) RLN_WAITS;
+
+/*
+ * The same for work that may be left behind: at a cancellation the call returns at once, and fn
+ * runs, or goes on, all the same. Its result is then lost.
+ *
+ * Returns what fn returned, or -EINVAL (fn NULL), -EAGAIN, -ENOMEM, -ESHUTDOWN (as rln_blocking():
+ * fn never runs), the wait errors: when the cancellation was there at the entry, fn never runs;
+ * else see above.
+ * Owner:   takes arg when fn runs: free_arg(arg) is called once on the helper thread when fn has
+ *          returned, however this call ended. Not when fn never runs. free_arg may be NULL.
+ * Thread:  a task of any worker.      Waits: yes (a cancellation point; it may leave an effect).
+ */
+RLN_API int rln_blocking_owned(int (*fn)(void *arg), void *arg, void (*free_arg)(void *arg))
+	RLN_WAITS;
+
 #ifdef __cplusplus
 }
 #endif

@@ -84,6 +84,29 @@ void sys_word_wake(_Atomic(uint32_t) *word);
 int sys_thread_pin(int cpu);		 /* the calling thread */
 int sys_cpu_allowed(int *cpus, int cap); /* affinity mask as a list; count */
 
+/*
+ * Helper threads (sys_pool.c), for what can only be had by blocking a thread. They start when there
+ * is work for them, run at a lower priority, on every CPU of the process, with signals blocked.
+ * A simulator runs the jobs inline, at some later time.
+ */
+struct sys_pool;
+struct sys_job {
+	struct sys_job *next;
+	void (*run)(struct sys_job *job); /* on a helper thread; job is run's to free */
+};
+/* No thread yet. keep: threads that stay once started; max: as many while there is work. */
+int sys_pool_open(struct sys_pool **out, unsigned keep, unsigned max);
+/* 0, or -EAGAIN: there is no thread, and none can be started; the job stays the caller's. */
+int sys_pool_submit(struct sys_pool *p, struct sys_job *job);
+/* true: it had not begun, and is the caller's again. Any thread, while the job has not ended. */
+bool sys_pool_withdraw(struct sys_pool *p, struct sys_job *job);
+/*
+ * No more submits. Threads without work end before this returns; a job that still runs, or waits,
+ * is run to its end by its thread, which nobody waits for.
+ */
+void sys_pool_close(struct sys_pool *p);
+unsigned sys_pool_threads(struct sys_pool *p); /* now */
+
 /* crash reports (sys_signal.c) */
 /*
  * Call fn with the address of every fault (SIGSEGV, SIGBUS) of this process, in the signal handler;

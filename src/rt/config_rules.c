@@ -58,6 +58,7 @@ static const struct rule cfg_rules[] = {
 	FIELD(CFG, spin, RULE_NS, 0, 0, RLN_SEC(1)),
 	FIELD(CFG, sqpoll_idle_ms, RULE_UNSIGNED, 0, 1, 3600 * 1000),
 	FIELD(CFG, sqpoll_cpu_plus1, RULE_INT, 0, 1, 65536),
+	FIELD(CFG, blocking_threads, RULE_UNSIGNED, 4, 1, 1024),
 	TIME(CFG, drain_idle, RLN_SEC(1)),
 	TIME(CFG, drain_timeout, RLN_SEC(30)),
 	TIME(CFG, kill_timeout, RLN_SEC(5)),

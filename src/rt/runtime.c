@@ -14,6 +14,8 @@
 #include <string.h>
 #include <time.h>
 
+#define BLOCKING_MAX 64 /* helper threads while there is work for them */
+
 /* ---- a worker's thread */
 static void report(rln_runtime *rt, int err, const struct diag *why)
 {
@@ -323,6 +325,8 @@ static void free_runtime(rln_runtime *rt)
 	sys_free(rt->threads);
 	sys_free(rt->bound);
 	sys_free(rt->listen_fd);
+	if (rt->shared.pool)
+		sys_pool_close(rt->shared.pool);
 	pthread_mutex_destroy(&rt->lock);
 	pthread_cond_destroy(&rt->changed);
 	pthread_cond_destroy(&rt->watch_tick);
@@ -369,6 +373,8 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size, rln
 		if (why)
 			*why = rt->shared.caps->why;
 	}
+	if (!e && sys_pool_open(&rt->shared.pool, rt->cfg.set.blocking_threads, BLOCKING_MAX))
+		e = diag_set(why, -ENOMEM, "no memory for the helper threads");
 	if (!e)
 		e = prepare_workers(rt, why);
 	if (e) {

@@ -172,6 +172,7 @@ int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
 		goto fail_loop;
 	}
 	w->sched.worker_index = index;
+	w->sched.pool = shared->pool;
 	e = open_io(w, why);
 	if (e)
 		goto fail_sched;

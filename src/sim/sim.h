@@ -165,6 +165,7 @@ struct world {
 	unsigned fds_open, ring_ids, sock_ids, conn_ids;
 	struct list socks, rings, peers;
 	struct list allocs, maps;
+	struct list jobs; /* of helper threads: soonest first */
 	struct sim_remote *remotes;
 	struct sim_peer *last_peer;
 	unsigned peers_alive;
@@ -231,6 +232,11 @@ int64_t peers_next(const struct world *w);
 void peers_run(struct world *w);
 void peers_free(struct world *w);
 void peer_sock_closed(struct sim_peer *p);
+
+/* sys_sim_pool.c: jobs of helper threads */
+int64_t jobs_next(const struct world *w);
+void jobs_run(struct world *w); /* what is due */
+void jobs_free(struct world *w);
 
 /* sim_mem.c: who owns memory */
 void mem_kernel(void *p, size_t n); /* poison */

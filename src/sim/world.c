@@ -42,6 +42,7 @@ struct world *world_new(uint64_t seed, const struct world_config *cfg)
 	list_init(&w->peers);
 	list_init(&w->allocs);
 	list_init(&w->maps);
+	list_init(&w->jobs);
 	rand_seed(w, seed);
 	return w;
 }
@@ -53,6 +54,7 @@ void world_free(struct world *w)
 	while (!list_empty(&w->rings))
 		ring_destroy(container_of(w->rings.next, struct sim_ring, node));
 	peers_free(w);
+	jobs_free(w);
 	for (int fd = 0; fd < SIM_FDS; fd++)
 		if (w->fd[fd])
 			fd_close(w, fd);
@@ -114,18 +116,21 @@ int64_t world_now(const struct world *w)
 
 int64_t world_next(const struct world *w)
 {
-	return peers_next(w);
+	int64_t peers = peers_next(w), jobs = jobs_next(w);
+
+	return peers < jobs ? peers : jobs;
 }
 
 void world_run_until(struct world *w, int64_t t)
 {
 	for (;;) {
-		int64_t next = peers_next(w);
+		int64_t next = world_next(w);
 
 		if (next > t)
 			break;
 		if (next > w->now)
 			w->now = next;
+		jobs_run(w);
 		peers_run(w);
 	}
 	if (t > w->now)

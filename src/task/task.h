@@ -100,6 +100,7 @@ struct task {
 	struct timer timer;    /* armed only while parked: wake_ns, or the nearest deadline */
 	struct waiter *waiter; /* the W wait: the first of its nodes, for its end */
 	bool uncancellable;    /* this wait ends only by being woken */
+	bool wait_trial;       /* wait_try(): blame nobody yet */
 	bool ending;	       /* fn has returned, children are being joined */
 	uint8_t holds;	       /* HOLD_* */
 	int wait_why;	       /* what ended the wait: 0, or the reason of a cancellation */
@@ -151,6 +152,7 @@ struct sched_stats {
 struct sched {
 	struct loop *loop;
 	unsigned worker_index; /* goes into the handles; set by rt/ after sched_open() */
+	struct sys_pool *pool; /* helper threads of the runtime; set by rt/ */
 	struct list ready, tasks, dead;
 	struct list parked, trimmed; /* longest parked first */
 	struct list free;	     /* unused task records */
@@ -223,7 +225,11 @@ int wait_enter(const char *call);
  * The caller has passed wait_enter().
  */
 int wait_on(struct list *queue, const char *call);
-/* The same, with a place for what the waker hands over or takes. */
+/* The same, but a scope whose end ended the wait is told only by wait_failed(). */
+int wait_try(struct list *queue, const char *call);
+/* The wait_try() that gave why makes its call fail after all; no other wait since. Returns why. */
+int wait_failed(int why);
+/* The same as wait_on(), with a place for what the waker hands over or takes. */
 int wait_with(struct list *queue, void *slot, const char *call);
 void waiter_init(struct waiter *w, struct task *t, void *slot);
 /*

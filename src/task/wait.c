@@ -157,7 +157,7 @@ static int wait_w(struct task *t, struct waiter *first, int64_t wake_ns, bool un
 		  const char *call)
 {
 	t->waiter = first;
-	t->wait_why = uncancellable ? 0 : task_cancel_reason(t);
+	t->wait_why = uncancellable ? 0 : task_peek_reason(t, &t->blame);
 	if (RLN_UNLIKELY(t->wait_why)) {
 		unlink_waiters(t);
 	} else {
@@ -166,9 +166,9 @@ static int wait_w(struct task *t, struct waiter *first, int64_t wake_ns, bool un
 		timer_rearm(t);
 		task_park(t, WAIT_W, call);
 		t->uncancellable = false;
-		if (t->wait_why)
-			scope_blame(t->blame, t->wait_why);
 	}
+	if (t->wait_why && !t->wait_trial)
+		scope_blame(t->blame, t->wait_why);
 	t->waiter = NULL;
 	return t->wait_why;
 }
@@ -194,6 +194,23 @@ static int wait_one(struct list *queue, void *slot, bool uncancellable, const ch
 int wait_on(struct list *queue, const char *call)
 {
 	return wait_one(queue, NULL, false, call);
+}
+
+int wait_try(struct list *queue, const char *call)
+{
+	struct task *t = task_running();
+
+	RLN_ASSERT(t);
+	t->wait_trial = true;
+	int why = wait_one(queue, NULL, false, call);
+	t->wait_trial = false;
+	return why;
+}
+
+int wait_failed(int why)
+{
+	scope_blame(task_running()->blame, why);
+	return why;
 }
 
 int wait_with(struct list *queue, void *slot, const char *call)

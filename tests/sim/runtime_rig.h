@@ -189,6 +189,8 @@ static inline int rig_listen(struct rig *r, struct worker *wk, struct diag *why)
 
 static inline int rig_prepare(struct rig *r, struct diag *why)
 {
+	if (sys_pool_open(&r->rt.shared.pool, 1, 1) < 0)
+		return diag_set(why, -ENOMEM, "no memory for the helper threads");
 	for (unsigned i = 0; i < r->rt.cfg.set.workers; i++) {
 		struct worker *wk = &r->worker[i];
 		int e = worker_open(wk, &r->rt.shared, i, world_kernel(r->w), why);
@@ -227,6 +229,9 @@ static inline void rig_close(struct rig *r)
 	for (unsigned i = 0; i < r->opened; i++)
 		worker_close(&r->worker[i]);
 	config_fini(&r->rt.cfg);
+	if (r->rt.shared.pool)
+		sys_pool_close(r->rt.shared.pool);
+	r->rt.shared.pool = NULL;
 	r->opened = 0;
 }
 
