@@ -63,6 +63,7 @@ if(sim_sources)
 	ringline_test_folder(sim INTERNAL LINK ringline_sim)
 endif()
 ringline_test_folder(e2e LINK ringline_static)
+ringline_test_folder(scale LINK ringline_static)
 
 # Programs on the public interface that the scripts run.
 file(GLOB programs CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/programs/*.c")

@@ -28,7 +28,7 @@ static void on_fault(const void *addr)
 	struct task *t = task_running();
 	const uint8_t *p = addr;
 
-	if (t && t->stack && p >= t->stack->guard && p < t->stack->bottom)
+	if (t && t->stack && p >= stack_guard_begin(t->stack) && p < t->stack->bottom)
 		describe(t, "");
 }
 

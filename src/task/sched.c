@@ -301,7 +301,7 @@ void sched_check(const struct sched *s)
 		if (t->state == TASK_READY)
 			RLN_ASSERT(ready-- > 0);
 		/* I1: an op of a task's is out only while the task waits for it. */
-		if (op_busy(&t->k.io.op))
+		if (t->k.io)
 			RLN_ASSERT(t->state != TASK_DEAD && t->wait == WAIT_K);
 		if (timer_armed(&t->timer))
 			RLN_ASSERT(t->state == TASK_PARKED);

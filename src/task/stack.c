@@ -26,8 +26,9 @@ struct stack_slab {
 	struct list node;
 	void *base;
 	size_t bytes;
+	size_t guard_bytes;
 	unsigned slots, used, out; /* used: handed out at least once; out: now */
-	uint16_t cls;
+	uint8_t cls;
 	struct stack stack[];
 };
 
@@ -132,7 +133,8 @@ static int slab_make(struct stack_pool *p, unsigned cls, struct stack_slab **out
 	 */
 	sys_advise(slab->base, slab->bytes, MADV_NOHUGEPAGE);
 	slab->slots = slots;
-	slab->cls = (uint16_t)cls;
+	slab->cls = (uint8_t)cls;
+	slab->guard_bytes = p->guard_bytes;
 	list_push_back(&p->slabs, &slab->node);
 	p->slabs_mapped++;
 	*out = slab;
@@ -150,6 +152,11 @@ static int limit_reached(struct stack_pool *p)
 	return -EAGAIN;
 }
 
+uint8_t *stack_guard_begin(const struct stack *s)
+{
+	return s->bottom - s->slab->guard_bytes;
+}
+
 /*
  * Without the light guard each slot splits its slab in two more mappings. Under strict overcommit
  * the slab has no access to begin with, and it is the usable part that is opened.
@@ -165,7 +172,7 @@ static int guard_by_mapping(struct stack_pool *p, struct stack *st)
 	if (p->strict_overcommit)
 		err = sys_protect(st->bottom, p->cls[st->cls].bytes, true);
 	else
-		err = sys_protect(st->guard, p->guard_bytes, false);
+		err = sys_protect(stack_guard_begin(st), p->guard_bytes, false);
 	if (err < 0) {
 		atomic_fetch_sub_explicit(&guard_maps, 2, memory_order_relaxed);
 		return err == -ENOMEM && !p->strict_overcommit ? limit_reached(p) : -ENOMEM;
@@ -179,7 +186,7 @@ static int guard_by_mapping(struct stack_pool *p, struct stack *st)
 static int guard_install(struct stack_pool *p, struct stack *st)
 {
 	if (p->guard_kind == STACK_GUARD_MADVISE && !p->strict_overcommit &&
-	    sys_advise(st->guard, p->guard_bytes, RU_MADV_GUARD_INSTALL) >= 0)
+	    sys_advise(stack_guard_begin(st), p->guard_bytes, RU_MADV_GUARD_INSTALL) >= 0)
 		return 0;
 	return guard_by_mapping(p, st);
 }
@@ -200,9 +207,8 @@ static int carve(struct stack_pool *p, unsigned cls, struct stack **out)
 	st = &c->fresh->stack[i];
 	list_init(&st->node);
 	st->slab = c->fresh;
-	st->cls = (uint16_t)cls;
-	st->guard = (uint8_t *)c->fresh->base + i * (p->guard_bytes + c->bytes);
-	st->bottom = st->guard + p->guard_bytes;
+	st->cls = (uint8_t)cls;
+	st->bottom = (uint8_t *)c->fresh->base + i * (p->guard_bytes + c->bytes) + p->guard_bytes;
 	st->top = st->bottom + c->bytes;
 	st->deepest = st->top;
 	st->colour = (uint16_t)(i % COLOURS * COLOUR_BYTES);

@@ -15,20 +15,6 @@ enum stack_guard { STACK_GUARD_MADVISE, STACK_GUARD_MPROTECT };
 
 struct stack_slab;
 
-struct stack {
-	struct list node; /* free or cold list of its class */
-	struct stack_slab *slab;
-	uint8_t *guard, *bottom, *top; /* guard <= bottom < top; usable [bottom, top) */
-	uint8_t *deepest;	       /* lowest stack pointer seen at a park since the last trim */
-	void *asan_fake;	       /* ASan fake stack */
-	void *tsan_fiber;
-	unsigned valgrind_id;
-	int64_t idle_ns; /* when it was put back */
-	uint16_t cls;
-	bool mapped;	 /* its guard costs mappings: counted */
-	uint16_t colour; /* bytes the top was lowered by, so that tops do not share a cache set */
-};
-
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define STACK_SCALE 4
@@ -41,6 +27,22 @@ struct stack {
 #ifndef STACK_SCALE
 #define STACK_SCALE 1 /* instrumented code needs larger frames: 4 under sanitizers */
 #endif
+
+struct stack {
+	struct list node; /* free or cold list of its class */
+	struct stack_slab *slab;
+	uint8_t *bottom, *top; /* usable [bottom, top); the guard ends at bottom */
+	uint8_t *deepest;      /* lowest stack pointer seen at a park since the last trim */
+	int64_t idle_ns;       /* when it was put back */
+	unsigned valgrind_id;
+	uint16_t colour; /* bytes the top was lowered by, so that tops do not share a cache set */
+	uint8_t cls;
+	bool mapped; /* its guard costs mappings: counted */
+#if STACK_SCALE > 1
+	void *asan_fake; /* ASan fake stack */
+	void *tsan_fiber;
+#endif
+};
 
 #define STACK_CLASSES 5	     /* 64 K, 128 K, 512 K, 2 M, 8 M, times STACK_SCALE */
 #define STACK_SLAB_SLOTS 256 /* at most, as many as fit into STACK_SLAB_BYTES, at least 8 */
@@ -83,6 +85,7 @@ int stack_get(struct stack_pool *p, size_t bytes, struct stack **out);
 void stack_put(struct stack_pool *p, struct stack *s, int64_t now_ns);
 /* Make n stacks of the class for bytes ready to be taken. 0, or the errors of stack_get(). */
 int stack_prewarm(struct stack_pool *p, size_t bytes, unsigned n);
+uint8_t *stack_guard_begin(const struct stack *s);
 /* Return the pages below sp to the kernel. */
 void stack_trim(struct stack_pool *p, struct stack *s, void *sp);
 /*

@@ -87,7 +87,7 @@ static void record_give(struct task *t)
 	struct sched *s = t->sched;
 
 	RLN_ASSERT(t->state == TASK_DEAD || t->state == TASK_NEW);
-	RLN_ASSERT(!op_busy(&t->k.io.op) && !op_busy(&t->k.cancel.op)); /* I5 */
+	RLN_ASSERT(!t->k.io && !op_busy(&t->k.cancel.op)); /* I5 */
 	list_remove(&t->all);
 	s->stats.tasks--;
 	if (++t->generation == 0)
@@ -136,7 +136,7 @@ static void check_end(const struct task *t)
 		task_misuse("task " TASK_LABEL " returned inside the %s begun at %s:%d",
 			    TASK_LABEL_ARGS(t), t->scope->group ? "group" : "scope", t->scope->file,
 			    t->scope->line);
-	RLN_ASSERT(!op_busy(&t->k.io.op));
+	RLN_ASSERT(!t->k.io);
 	RLN_ASSERT(!t->waiter);
 }
 

@@ -122,7 +122,7 @@ struct task {
 	int64_t parked_ns;
 	const char *waits_for; /* the public call it waits in */
 	struct {
-		struct op_io io;
+		struct op_io *io; /* in the frame that waits for it; NULL: none */
 		struct op_cancel cancel;
 		int why; /* reason of the first cancel request, 0: none */
 		bool done;
@@ -248,12 +248,13 @@ static inline struct waiter *waiter_first(const struct list *queue)
 /* Wake all with res. Returns how many. */
 unsigned wake_all(struct list *queue, int res);
 /*
- * K: run the current task's one blocking op. io->op.cls and io->a are filled in; returns its final
- * result; -ECANCELED / -ETIME only when it had no effect. Never returns before the last CQE. The
- * caller has passed wait_enter().
+ * K: run the current task's one blocking op, which lies in the caller's frame: nothing leaves it
+ * before the op's last CQE. task_kop() and then io->a are filled in; returns its final result;
+ * -ECANCELED / -ETIME only when it had no effect. Never returns before the last CQE. The caller has
+ * passed wait_enter().
  */
-struct op_io *task_kop(enum op_kind kind); /* the running task's op, ready to be filled in */
-int task_kop_run(const char *call);
+void task_kop(struct op_io *io, enum op_kind kind); /* make it ready to be filled in */
+int task_kop_run(struct op_io *io, const char *call);
 /* A wait that cancellation must not end (group_end, join of cancelled children). */
 int wait_uncancellable(struct list *queue, const char *call);
 /* An RLN_WAITS call completed without waiting: charge the slice, yield if it is used up (R7). */

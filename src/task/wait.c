@@ -94,7 +94,7 @@ static void kop_cancel(struct task *t)
 		t->k.cancel_due = true;
 		return;
 	}
-	if (op_cancel_with(&t->sched->loop->ops, &t->k.io.op, &t->k.cancel))
+	if (op_cancel_with(&t->sched->loop->ops, &t->k.io->op, &t->k.cancel))
 		t->holds |= HOLD_CANCEL;
 }
 
@@ -268,8 +268,9 @@ unsigned wake_all(struct list *queue, int res)
 
 static void kop_done(struct op_io *io, const struct op_event *ev)
 {
-	struct task *t = container_of(io, struct task, k.io);
+	struct task *t = io->ctx;
 
+	RLN_ASSERT(t->k.io == io);
 	RLN_ASSERT(t->state == TASK_PARKED && t->wait == WAIT_K); /* I1 */
 	if (!(ev->flags & IORING_CQE_F_NOTIF))
 		t->k.res = ev->res;
@@ -279,34 +280,33 @@ static void kop_done(struct op_io *io, const struct op_event *ev)
 	task_wake(t);
 }
 
-struct op_io *task_kop(enum op_kind kind)
+void task_kop(struct op_io *io, enum op_kind kind)
 {
-	struct task *t = task_running();
-
-	RLN_ASSERT(t);
-	RLN_ASSERT(!op_busy(&t->k.io.op));
-	op_io_init(&t->k.io, kind, kop_done);
-	return &t->k.io;
+	op_io_init(io, kind, kop_done);
+	io->ctx = task_running();
+	RLN_ASSERT(io->ctx);
 }
 
-int task_kop_run(const char *call)
+int task_kop_run(struct op_io *io, const char *call)
 {
 	struct task *t = task_running();
 	int why, res;
 
-	RLN_ASSERT(t);
+	RLN_ASSERT(t && t == io->ctx && !t->k.io);
 	why = task_cancel_reason(t);
 	if (why)
 		return why; /* nothing was started */
+	t->k.io = io;
 	t->k.why = 0;
 	t->k.done = t->k.cancel_due = false;
 	t->wake_ns = INT64_MAX;
 	timer_rearm(t);
 	/* I2: nothing that can fail, and no way out, from here to the last completion. */
-	op_submit(&t->sched->loop->ops, &t->k.io.op);
+	op_submit(&t->sched->loop->ops, &io->op);
 	task_park(t, WAIT_K, call);
 	RLN_ASSERT(t->k.done);
-	op_reset(&t->k.io.op);
+	op_reset(&io->op);
+	t->k.io = NULL;
 	res = t->k.res;
 	if (!t->k.why)
 		return res;

@@ -51,16 +51,16 @@ static struct task *go(int (*fn)(void *), void *arg)
 static int receive(int fd, void *buf, size_t n, int flags)
 {
 	int err = wait_enter("receive");
-	struct op_io *io;
+	struct op_io io;
 
 	if (err)
 		return err;
-	io = task_kop(OP_RECV);
-	io->a.fd = fd;
-	io->a.buf = buf;
-	io->a.len = (uint32_t)n;
-	io->a.flags = flags;
-	return task_kop_run("receive");
+	task_kop(&io, OP_RECV);
+	io.a.fd = fd;
+	io.a.buf = buf;
+	io.a.len = (uint32_t)n;
+	io.a.flags = flags;
+	return task_kop_run(&io, "receive");
 }
 
 static int receive_once(void *arg)
@@ -80,7 +80,7 @@ static void say(const char *s)
 /* Has the kernel got it? */
 static void turn_until_live(struct task *t)
 {
-	while (t->k.io.op.state != OP_LIVE || t->state != TASK_PARKED)
+	while (!t->k.io || t->k.io->op.state != OP_LIVE || t->state != TASK_PARKED)
 		CHECK_INT(loop_turn(&loop, INT64_MIN), ==, 0);
 	CHECK_INT(loop_turn(&loop, INT64_MIN), ==, 0);
 }
@@ -113,16 +113,17 @@ TEST(kop_error_is_the_kernels)
 
 static int cancelled_at_entry(void *arg)
 {
-	struct op_io *io;
+	struct op_io io;
 	(void)arg;
 	CHECK_INT(wait_enter("receive"), ==, 0);
-	io = task_kop(OP_RECV);
-	io->a.fd = pair[0];
-	io->a.buf = text;
-	io->a.len = 5;
+	task_kop(&io, OP_RECV);
+	io.a.fd = pair[0];
+	io.a.buf = text;
+	io.a.len = 5;
 	task_cancel(task_running());
-	result = task_kop_run("receive");
-	CHECK_INT(task_running()->k.io.op.state, ==, OP_IDLE);
+	result = task_kop_run(&io, "receive");
+	CHECK_INT(io.op.state, ==, OP_IDLE);
+	CHECK(!task_running()->k.io);
 	CHECK_INT(receive(pair[0], text, 5, 0), ==, -ECANCELED);
 	RLN_SHIELD(s, RLN_SEC(10));
 	return receive(pair[0], text, 5, 0);
@@ -297,7 +298,7 @@ TEST(kop_cancelled_before_it_had_an_entry_never_reaches_the_kernel)
 	for (unsigned i = 0; i < 12; i++)
 		t[i] = go(queued_and_cancelled, &res[i]);
 	sched_run(&sched);
-	CHECK_INT(t[11]->k.io.op.state, ==, OP_QUEUED);
+	CHECK_INT(t[11]->k.io->op.state, ==, OP_QUEUED);
 	for (unsigned i = 0; i < 12; i++)
 		task_cancel(t[i]);
 	CHECK_INT(t[11]->state, ==, TASK_PARKED);

@@ -50,7 +50,7 @@ static void write_guard_end(void)
 
 static void write_guard_begin(void)
 {
-	*(volatile uint8_t *)stacks[0]->guard = 1;
+	*(volatile uint8_t *)stack_guard_begin(stacks[0]) = 1;
 }
 
 #if STACK_SCALE > 1
@@ -72,7 +72,7 @@ TEST(stack_is_usable_to_the_last_byte_and_guarded_below)
 	for (unsigned i = 0; i < 3; i++) {
 		struct stack *s = stacks[i];
 		CHECK_INT(s->top - s->bottom, ==, 128 * KIB * STACK_SCALE);
-		CHECK_INT(s->bottom - s->guard, ==, GUARD);
+		CHECK_INT(s->bottom - stack_guard_begin(s), ==, GUARD);
 		CHECK_INT((uintptr_t)s->top % 16, ==, 0);
 		touch(s, 128 * KIB * STACK_SCALE);
 	}
