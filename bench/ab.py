@@ -151,8 +151,8 @@ def report(rounds, repeated, names, options):
     print("\nserver CPU per request, median of pair ratios [95 % interval]")
     for name in names:
         cells = []
-        for base in ("raw", "epoll"):
-            if name != base:
+        for base in ("raw", "epoll", name + "-old"):
+            if name != base and base in names:
                 value = ratios["%s/%s" % (name, base)] = ratio(rounds, name, base, "cpu_us")
                 cells.append("%.3f of %s [%.3f, %.3f]" % (value[0], base, value[1], value[2]))
         print("%-10s %s" % (name, "   ".join(cells)))
@@ -170,6 +170,8 @@ def parse_options():
     parser.add_argument("--pipeline", type=int, default=1)
     parser.add_argument("--quiet", type=float, default=0.2,
                         help="foreign CPU above which a round is repeated, in CPUs (0.2)")
+    parser.add_argument("--modes", default="callback,request,task", help="which of ringline's")
+    parser.add_argument("--against", metavar="BUILD", help="compare with this build's servers too")
     parser.add_argument("--json", help="write every run to this file")
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds <= 0:
@@ -186,10 +188,12 @@ def main():
         print("only one CPU: server and load share it; the ratios hold, the latencies do not")
     ring = [options.tool, "serve", "echo", "--listen", "127.0.0.1:0", "--workers", "1", "--stats"]
     commands = {"raw": [os.path.join(options.build, "bench", "raw_uring_echo")],
-                "epoll": [options.tool, "epoll-echo", "--listen", "127.0.0.1:0"],
-                "callback": ring + ["--mode", "callback"],
-                "request": ring + ["--mode", "request"],
-                "task": ring + ["--mode", "task"]}
+                "epoll": [options.tool, "epoll-echo", "--listen", "127.0.0.1:0"]}
+    for mode in options.modes.split(","):
+        commands[mode] = ring + ["--mode", mode]
+        if options.against: # the same server of another build, say of the commit before
+            other = os.path.join(options.against, "bin", "ringline")
+            commands[mode + "-old"] = [other] + ring[1:] + ["--mode", mode]
     servers = []
     try:
         for name, command in commands.items():
