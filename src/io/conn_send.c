@@ -222,6 +222,19 @@ static void send_result(struct conn *c, int res)
 	}
 }
 
+/*
+ * PERF: after most sends. Everything went out and no field has changed that conn_step() looks at,
+ * so that it need not look. INV-16 to INV-25 are its business: when in doubt, false.
+ */
+static bool nothing_to_decide(const struct conn *c)
+{
+	return !c->tx_head && c->arm == ARM_ARMED && c->recv_mode == RECV_MULTISHOT &&
+	       c->life == LIFE_OPEN && c->write == WRITE_OPEN && !c->retry_send && !c->hot &&
+	       !c->reader_direct && !c->eof_held && !c->giving && !c->owed_writable &&
+	       !c->data_blocked && !c->mode->idle_ns && !c->io->draining &&
+	       c->cancel.op.state == OP_IDLE && !conn_paused(c);
+}
+
 static void send_finish(struct op *op, const struct op_event *ev)
 {
 	struct conn *c = container_of(op, struct conn, send);
@@ -238,7 +251,8 @@ static void send_finish(struct op *op, const struct op_event *ev)
 	if (c->cancel_send)
 		unit_cancelled(c, u);
 	conn_send_progress(c);
-	conn_mark(c);
+	if (!nothing_to_decide(c))
+		conn_mark(c);
 }
 
 const struct op_class conn_send_class = { OP_SEND, send_prepare, send_finish };

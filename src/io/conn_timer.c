@@ -5,6 +5,7 @@
  */
 #include "io/conn.h"
 
+#include "base/assert.h"
 #include <errno.h>
 
 #define LINGER_NS (2 * INT64_C(1000000000))
@@ -120,6 +121,7 @@ static int64_t close_at(const struct conn *c)
 	}
 }
 
+/* PERF: once a step. What is off, as most of it is, costs one look. */
 static int64_t next_at(const struct conn *c)
 {
 	int64_t at = c->retry_send || c->retry_cancel || c->hot_waits
@@ -128,8 +130,13 @@ static int64_t next_at(const struct conn *c)
 
 	if (c->life == LIFE_CLOSING)
 		return earlier(at, close_at(c));
-	at = earlier(at, earlier(idle_at(c), drain_idle_at(c)));
-	return earlier(at, earlier(stall_at(c), outq_at(c)));
+	if (c->mode->idle_ns > 0)
+		at = earlier(at, idle_at(c));
+	if (RLN_UNLIKELY(c->io->draining))
+		at = earlier(at, drain_idle_at(c));
+	if (c->tx_head)
+		at = earlier(at, earlier(stall_at(c), outq_at(c)));
+	return at;
 }
 
 void conn_timer_update(struct conn *c)

@@ -236,6 +236,16 @@ static bool pieces_ok(const rln_piece *pc, int n)
 	return true;
 }
 
+/*
+ * PERF: most sends. One piece this small is copied wherever it lies, and nobody waits for it: what
+ * is asked of larger ones (part of a view? to be waited for?) need not be.
+ */
+static bool plainly_copied(const struct conn *c, const rln_piece *pc, int n)
+{
+	return n == 1 && !pc->release && pc->len && pc->len <= VIEW_COPY &&
+	       pc->len <= c->io->cfg.send_chunk;
+}
+
 static ssize_t send_pieces(rln_conn h, const rln_piece *pc, int n, const char *call)
 {
 	struct conn *c = NULL;
@@ -253,6 +263,12 @@ static ssize_t send_pieces(rln_conn h, const rln_piece *pc, int n, const char *c
 			admit_next(c); /* we may have been the one that was woken */
 		release_unqueued(io_current(), pc, 0, pc && n > 0 ? n : 0);
 		return e;
+	}
+	if (RLN_LIKELY(plainly_copied(c, pc, n))) {
+		e = queue_copy(c, pc->data, pc->len, NULL);
+		admit_next(c);
+		wait_done_quickly();
+		return e ? e : (ssize_t)pc->len;
 	}
 	struct send_unit unit = { 0 }, *u = NULL;
 	struct tx *mark = c->tx_tail;
@@ -326,9 +342,9 @@ int rln_send_nowait(rln_conn h, const void *p, size_t n)
 		c->io->stats.budget_over++;
 	if (!n)
 		return 0;
-	rln_piece pc = { .data = p, .len = n };
-	e = queue_piece(c, &pc, NULL);
-	return e;
+	if (n <= VIEW_COPY)
+		return queue_copy(c, p, n, NULL);
+	return queue_piece(c, &(rln_piece){ .data = p, .len = n }, NULL);
 }
 
 int rln_flush(rln_conn h)

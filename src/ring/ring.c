@@ -352,7 +352,6 @@ unsigned ring_reap(struct ring *r, unsigned max,
 		struct io_uring_cqe cqe;
 		uint64_t words[4];
 	} copy;
-	size_t bytes = sizeof(struct io_uring_cqe) << r->wide;
 	unsigned done = 0;
 
 	if (sq_kflags(r) & IORING_SQ_CQ_OVERFLOW)
@@ -360,7 +359,9 @@ unsigned ring_reap(struct ring *r, unsigned max,
 	while (done < max && ring_cq_ready(r)) {
 		unsigned slot = (*r->u.cq.khead & r->u.cq.ring_mask) << r->wide;
 
-		memcpy(&copy, &r->u.cq.cqes[slot], bytes);
+		copy.cqe = r->u.cq.cqes[slot];
+		if (r->wide)
+			memcpy(&copy.words[2], r->u.cq.cqes[slot].big_cqe, 16);
 		io_uring_cq_advance(&r->u, 1);
 		done++;
 		count(&r->stats.cqes, 1);
