@@ -103,6 +103,7 @@ static int reg_unfiles(struct sim_ring *r)
 	for (unsigned i = 0; i < r->file_count; i++)
 		if (r->files[i])
 			file_put(r->w, r->files[i]);
+	slots_release_all(r); /* it waits for them */
 	free(r->files);
 	r->files = NULL;
 	r->file_count = r->alloc_len = 0;
@@ -125,7 +126,7 @@ static int reg_files_update(struct sim_ring *r, const struct io_uring_rsrc_updat
 		if (fds[i] != -1 && !file_of(r, fds[i]))
 			return i ? (int)i : -EBADF;
 		if (*at)
-			file_put(r->w, *at);
+			slot_put(r, *at);
 		*at = fds[i] == -1 ? NULL : file_ref(file_of(r, fds[i]));
 	}
 	return (int)nr;
@@ -198,7 +199,7 @@ static int reg_bufs_update(struct sim_ring *r, const struct io_uring_rsrc_update
 }
 
 /* ---- the rest */
-static int reg_probe(struct io_uring_probe *p, unsigned nr)
+static int reg_probe(const struct world *w, struct io_uring_probe *p, unsigned nr)
 {
 	unsigned last = 64;
 
@@ -210,7 +211,7 @@ static int reg_probe(struct io_uring_probe *p, unsigned nr)
 	p->ops_len = (uint8_t)nr;
 	for (unsigned i = 0; i < nr; i++) {
 		p->ops[i].op = (uint8_t)i;
-		p->ops[i].flags = sim_op(i) ? IO_URING_OP_SUPPORTED : 0;
+		p->ops[i].flags = sim_knows(w, i) ? IO_URING_OP_SUPPORTED : 0;
 	}
 	return 0;
 }
@@ -227,7 +228,7 @@ static int reg_other(struct sim_ring *r, unsigned opcode, void *arg, unsigned nr
 	case IORING_UNREGISTER_RING_FDS:
 		return reg_unring_fds(r, nr);
 	case IORING_REGISTER_PROBE:
-		return reg_probe(arg, nr);
+		return reg_probe(r->w, arg, nr);
 	case IORING_REGISTER_PBUF_RING:
 		return nr == 1 ? group_register(r, arg) : -EINVAL;
 	case IORING_UNREGISTER_PBUF_RING:

@@ -138,6 +138,8 @@ static int setup_check(struct world *w, unsigned entries, const struct io_uring_
 		return -EINVAL;
 	if (p->flags & ~SETUP_KNOWN || p->flags & w->cfg.setup_refused)
 		return -EINVAL;
+	if (p->flags & RU_SETUP_NO_SQARRAY && w->version < LINUX_6_12)
+		return -EINVAL;
 	if (p->flags & IORING_SETUP_DEFER_TASKRUN && !(p->flags & IORING_SETUP_SINGLE_ISSUER))
 		return -EINVAL;
 	if (p->flags & IORING_SETUP_CQSIZE &&
@@ -159,6 +161,8 @@ static void ring_alloc(struct sim_ring *r, const struct io_uring_params *p)
 	r->cqes = aligned_alloc(64, ((size_t)r->cq_entries * r->cqe_bytes + 63) / 64 * 64);
 	if (!(r->setup & RU_SETUP_NO_SQARRAY))
 		r->array = calloc(r->sq_entries, sizeof(*r->array));
+	for (unsigned i = 0; r->array && i < r->sq_entries; i++)
+		r->array[i] = i; /* as kernel_uring.c leaves it */
 	RLN_ASSERT(r->sqes && r->cqes);
 	memset(r->sqes, 0xdd, (size_t)r->sq_entries * r->sqe_bytes);
 	memset(r->cqes, 0xdd, (size_t)r->cq_entries * r->cqe_bytes);
@@ -226,6 +230,7 @@ static int sim_setup(struct io_uring *u, unsigned entries, struct io_uring_param
 	list_init(&r->notifs);
 	list_init(&r->backlog);
 	list_init(&r->msgs);
+	list_init(&r->removed);
 	list_push_back(&w->rings, &r->node);
 	ring_alloc(r, p);
 	ring_show(r, u, fd);
@@ -268,6 +273,7 @@ void ring_destroy(struct sim_ring *r)
 	for (unsigned i = 0; i < r->file_count; i++)
 		if (r->files[i])
 			file_put(r->w, r->files[i]);
+	slots_release_all(r);
 	for (unsigned g = 0; g < SIM_GROUPS; g++)
 		if (r->group[g].br)
 			group_unregister(r, r->group[g].bgid);
@@ -295,7 +301,7 @@ static int req_prep(struct sim_req *q)
 {
 	const struct sim_op *op = sim_op(q->sqe.opcode);
 
-	if (!op || q->sqe.flags & ~SQE_FLAGS_KNOWN)
+	if (!sim_knows(q->ring->w, q->sqe.opcode) || q->sqe.flags & ~SQE_FLAGS_KNOWN)
 		return -EINVAL;
 	if (q->ring->restricted && !(q->ring->allowed_sqe >> q->sqe.opcode & 1))
 		return -EACCES;
@@ -404,6 +410,7 @@ static void progress(struct sim_ring *r)
 {
 	reqs_run(r);
 	reqs_post(r, false);
+	slots_release(r->w);
 	msgs_flush(r);
 	backlog_flush(r);
 }

@@ -135,11 +135,13 @@ struct sim_ring {
 	struct list pending, run, notifs;
 	struct list backlog; /* CQEs that found the CQ full */
 	struct list msgs;    /* CQEs from other rings, seen at the next enter */
+	struct list removed; /* files of emptied slots that are still held, oldest first */
 	struct sim_file **files;
 	unsigned file_count, alloc_off, alloc_len, alloc_hint;
 	struct iovec *bufs;
 	unsigned buf_count;
 	struct sim_group group[SIM_GROUPS];
+	uint64_t groups_used; /* bits of group numbers that were unregistered */
 };
 
 /* ---- the world */
@@ -169,8 +171,10 @@ struct world {
 	struct sim_remote *remotes;
 	struct sim_peer *last_peer;
 	unsigned peers_alive;
-	unsigned order;	    /* how ready operations are picked */
-	int64_t latency;    /* longest ordinary delay */
+	unsigned order;	 /* how ready operations are picked */
+	int64_t latency; /* longest ordinary delay */
+	enum world_linux version;
+	unsigned held;	    /* entries of all rings' removed */
 	unsigned inline_in; /* 1 in n operations is not tried at submission; 0: all are */
 	bool trace, zero_with_buffer;
 };
@@ -200,6 +204,12 @@ int fd_close(struct world *w, int fd);
 int slot_alloc(struct sim_ring *r);
 int slot_install(struct sim_ring *r, struct sim_file *f, uint32_t file_index);
 int slot_remove(struct sim_ring *r, unsigned slot);
+/* The file of a slot that is emptied or replaced; on older kernels it stays for a while. */
+void slot_put(struct sim_ring *r, struct sim_file *f);
+/* Let go of such files whose time has come; of r, all of them. */
+void slots_release(struct world *w);
+void slots_release_all(struct sim_ring *r);
+int64_t slots_next(const struct world *w);
 
 /* sim_sock.c */
 struct sim_sock *sock_new(struct world *w, int family, int type);
@@ -291,6 +301,7 @@ struct sim_op {
 	bool at_once; /* runs at submission, always */
 };
 const struct sim_op *sim_op(unsigned opcode);
+bool sim_knows(const struct world *w, unsigned opcode);
 extern const struct sim_op op_accept, op_recv, op_recvmsg, op_send, op_sendmsg, op_send_zc,
 	op_sendmsg_zc, op_connect, op_shutdown, op_socket, op_socket_cmd;
 

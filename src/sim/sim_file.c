@@ -85,7 +85,7 @@ int slot_install(struct sim_ring *r, struct sim_file *f, uint32_t file_index)
 		return slot;
 	}
 	if (r->files[slot])
-		file_put(r->w, r->files[slot]);
+		slot_put(r, r->files[slot]);
 	r->files[slot] = f;
 	return file_index == IORING_FILE_INDEX_ALLOC ? slot : 0;
 }
@@ -104,6 +104,104 @@ int slot_remove(struct sim_ring *r, unsigned slot)
 	r->files[slot] = NULL;
 	if (slot >= r->alloc_off && slot < r->alloc_off + r->alloc_len)
 		r->alloc_hint = slot - r->alloc_off;
-	file_put(r->w, f);
+	slot_put(r, f);
 	return 0;
+}
+
+/*
+ * KERNEL(6.12): what slots held is released in order, once every request on a slot of this ring
+ * that is older than the removal has ended. KERNEL(6.1): and a second after that.
+ */
+#define RELEASE_DELAY_NS 1000000000
+
+struct sim_removed {
+	struct list node;
+	struct sim_file *file;
+	uint64_t seq; /* of the youngest request that was there */
+	int64_t due;  /* 0: older requests are out */
+};
+
+void slot_put(struct sim_ring *r, struct sim_file *f)
+{
+	struct sim_removed *m;
+
+	if (r->w->version > LINUX_6_12) {
+		file_put(r->w, f);
+		return;
+	}
+	m = calloc(1, sizeof(*m));
+	RLN_ASSERT(m);
+	m->file = f;
+	m->seq = r->w->req_seq;
+	list_push_back(&r->removed, &m->node);
+	r->w->held++;
+}
+
+static bool older_out(const struct list *l, uint64_t seq)
+{
+	list_for_each (n, l) {
+		const struct sim_req *q = container_of(n, const struct sim_req, node);
+
+		if (q->file && q->sqe.flags & IOSQE_FIXED_FILE && q->seq <= seq)
+			return true;
+	}
+	return false;
+}
+
+static void removed_free(struct sim_ring *r, struct sim_removed *m)
+{
+	list_remove(&m->node);
+	r->w->held--;
+	file_put(r->w, m->file);
+	free(m);
+}
+
+static void ring_release(struct sim_ring *r)
+{
+	struct world *w = r->w;
+
+	list_for_each_safe (n, t, &r->removed) {
+		struct sim_removed *m = container_of(n, struct sim_removed, node);
+
+		if (!m->due && (older_out(&r->pending, m->seq) || older_out(&r->run, m->seq)))
+			return;
+		if (!m->due)
+			m->due = w->now + (w->version == LINUX_6_1 ? RELEASE_DELAY_NS : 0);
+		if (m->due > w->now)
+			return;
+		removed_free(r, m);
+	}
+}
+
+void slots_release(struct world *w)
+{
+	if (!w->held)
+		return;
+	list_for_each (n, &w->rings)
+		ring_release(container_of(n, struct sim_ring, node));
+}
+
+void slots_release_all(struct sim_ring *r)
+{
+	while (!list_empty(&r->removed))
+		removed_free(r, container_of(r->removed.next, struct sim_removed, node));
+}
+
+int64_t slots_next(const struct world *w)
+{
+	int64_t next = SIM_NEVER;
+
+	if (!w->held)
+		return next;
+	list_for_each (n, &w->rings) {
+		const struct sim_ring *r = container_of(n, const struct sim_ring, node);
+		const struct sim_removed *m;
+
+		if (list_empty(&r->removed))
+			continue;
+		m = container_of(r->removed.next, const struct sim_removed, node);
+		if (m->due && m->due < next)
+			next = m->due;
+	}
+	return next;
 }

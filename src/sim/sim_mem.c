@@ -195,8 +195,11 @@ int group_unregister(struct sim_ring *r, uint16_t bgid)
 {
 	struct sim_group *g = group_find(r, bgid);
 
+	/* KERNEL(6.1): a group of a low number is remembered. */
 	if (!g)
-		return -ENOENT;
+		return r->w->version < LINUX_6_12 && r->groups_used >> bgid % 64 & 1 ? -EINVAL
+										     : -ENOENT;
+	r->groups_used |= 1ull << bgid % 64;
 	for (unsigned i = 0; i < g->buf_count; i++)
 		if (g->buf[i].addr)
 			mem_user(g->buf[i].addr, g->buf[i].len);

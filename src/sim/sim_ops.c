@@ -10,7 +10,9 @@
 
 static int nop_run(struct sim_req *q)
 {
-	req_finish(q, q->sqe.rw_flags & RU_NOP_INJECT_RESULT ? (int32_t)q->sqe.len : 0, 0);
+	bool inject = q->sqe.rw_flags & RU_NOP_INJECT_RESULT && q->ring->w->version >= LINUX_6_12;
+
+	req_finish(q, inject ? (int32_t)q->sqe.len : 0, 0);
 	return RUN_DONE;
 }
 
@@ -275,4 +277,9 @@ const struct sim_op *sim_op(unsigned opcode)
 	};
 
 	return opcode < 64 ? ops[opcode] : NULL;
+}
+
+bool sim_knows(const struct world *w, unsigned opcode)
+{
+	return sim_op(opcode) && (opcode != RU_OP_FIXED_FD_INSTALL || w->version >= LINUX_6_12);
 }

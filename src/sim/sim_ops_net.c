@@ -228,7 +228,7 @@ static int socket_cmd_run(struct sim_req *q)
 	int res;
 
 	memcpy(&c, &q->sqe, sizeof(c));
-	if (!s)
+	if (!s || q->ring->w->version < LINUX_6_12)
 		res = -EOPNOTSUPP;
 	else if (c.cmd_op == RU_SOCKET_URING_OP_GETSOCKOPT)
 		res = cmd_getsockopt(s, &c);

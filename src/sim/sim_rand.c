@@ -96,6 +96,9 @@ void rand_seed(struct world *w, uint64_t seed)
 	w->latency = latencies[world_rand(w, 4)];
 	w->inline_in = (unsigned)world_rand(w, 4);
 	w->zero_with_buffer = chance(w, 4);
+	w->version = 1 + (enum world_linux)world_rand(w, LINUX_COUNT - 1);
+	if (w->cfg.version)
+		w->version = w->cfg.version;
 }
 
 /* Mostly short, at times a hundred times as long: heavy tails find orders that even ones do not. */

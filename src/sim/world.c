@@ -73,6 +73,11 @@ uint64_t world_seed(const struct world *w)
 	return w->seed;
 }
 
+enum world_linux world_version(const struct world *w)
+{
+	return w->version;
+}
+
 const struct ring_kernel *world_kernel(struct world *w)
 {
 	(void)w;
@@ -116,9 +121,10 @@ int64_t world_now(const struct world *w)
 
 int64_t world_next(const struct world *w)
 {
-	int64_t peers = peers_next(w), jobs = jobs_next(w);
+	int64_t peers = peers_next(w), jobs = jobs_next(w), slots = slots_next(w);
+	int64_t next = peers < jobs ? peers : jobs;
 
-	return peers < jobs ? peers : jobs;
+	return next < slots ? next : slots;
 }
 
 void world_run_until(struct world *w, int64_t t)
@@ -131,6 +137,7 @@ void world_run_until(struct world *w, int64_t t)
 		if (next > w->now)
 			w->now = next;
 		jobs_run(w);
+		slots_release(w);
 		peers_run(w);
 	}
 	if (t > w->now)

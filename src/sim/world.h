@@ -53,9 +53,13 @@ enum world_rate {
 	RATE_ALWAYS
 };
 
+/* Which Linux this world's is, where they differ. Kept to what conformance.h found them to do. */
+enum world_linux { LINUX_SEED, LINUX_6_1, LINUX_6_12, LINUX_6_18, LINUX_7_2, LINUX_COUNT };
+
 struct world;
 
 struct world_config {
+	uint8_t version;	    /* enum world_linux; LINUX_SEED: one of them, by seed */
 	uint8_t fault[FAULT_COUNT]; /* enum world_rate */
 	size_t rcvbuf, sndbuf;	    /* of simulated sockets; 0: by seed */
 	unsigned backlog_max;	    /* 0: what listen(2) asked for */
@@ -89,6 +93,7 @@ void world_free(struct world *w);
 struct world *world_enter(struct world *w);
 struct world *world_current(void);
 uint64_t world_seed(const struct world *w);
+enum world_linux world_version(const struct world *w); /* never LINUX_SEED */
 /* The fake kernel. Acts on the current world, which must be the one that made the ring. */
 const struct ring_kernel *world_kernel(struct world *w);
 const struct world_stats *world_stats(const struct world *w);

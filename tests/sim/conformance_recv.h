@@ -132,7 +132,31 @@ static void row_multi_fin(struct conf *c)
 	if (!(flags & IORING_CQE_F_MORE))
 		return;
 	c->peer->fin(c);
-	conf_say(c, "%s", conf_more(conf_get(c, 1)));
+	flags = conf_get(c, 1);
+	conf_say(c, "%s %s", conf_more(flags), flags & IORING_CQE_F_BUFFER ? "buffer" : "bare");
+}
+
+/* The last buffer is filled, and nothing more is there: does it ask for another one? */
+static void row_multi_last_buffer(struct conf *c)
+{
+	struct conf_cqe *q;
+	uint32_t flags;
+
+	conf_pair(c);
+	conf_group(c, 1);
+	conf_recv_multi(c, 1);
+	conf_settle(c);
+	CHECK_INT(c->peer->send(c, "hello", 5), ==, 5);
+	flags = conf_get(c, 1);
+	conf_say(c, "%s", conf_more(flags));
+	if (!(flags & IORING_CQE_F_MORE))
+		return;
+	conf_settle(c);
+	q = conf_find(c, 1);
+	if (q)
+		conf_say_res(c, q->res);
+	else
+		conf_say(c, "armed");
 }
 
 static void row_multi_rst(struct conf *c)

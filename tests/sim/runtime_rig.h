@@ -150,8 +150,9 @@ static inline int rig_try_init(struct rig *r, struct world *w, const rln_config 
 				 .msg_ring = true,
 				 .msg_ring_fd = true,
 				 .send_zc = true,
-				 .socket_cmd = world_rand(w, 4) != 0,
-				 .close_sends_fin = world_rand(w, 2) != 0 };
+				 .socket_cmd = world_version(w) > LINUX_6_1 && world_rand(w, 4),
+				 .close_sends_fin =
+					 world_version(w) > LINUX_6_12 && world_rand(w, 4) };
 	r->rt.shared.cfg = &r->rt.cfg;
 	r->rt.shared.caps = &r->caps;
 	r->rt.shared.rt = &r->rt;
