@@ -162,7 +162,7 @@ RLN_API int rln_listen_addr(rln_runtime *rt, unsigned listener, struct sockaddr_
  * Begin the drain: accept what is queued, close the listeners, let what runs finish. Idle
  * connections close; an idle on_conn task's receive gives -ESHUTDOWN after drain_idle; after
  * drain_timeout every task is cancelled. Every request received in full before is answered. A
- * second call changes nothing.
+ * second call changes nothing, and neither does one in a forked child.
  *
  * Returns nothing.
  * Owner:   rt must not have been passed to rln_wait() by a thread that may have returned from it.
@@ -174,8 +174,8 @@ RLN_API void rln_shutdown(rln_runtime *rt);
  * Wait until the drain is over and every worker has ended.
  *
  * Returns 0 when all ended by itself, 1 when tasks had to be cancelled at drain_timeout, or
- * -EINVAL (rt is NULL), -EDEADLK (on a worker).
- * Owner:   takes rt: it is freed. Once.
+ * -EINVAL (rt is NULL), -EDEADLK (on a worker), -EPERM (in a forked child, which has no workers).
+ * Owner:   takes rt, but for errors: it is freed. Once.
  * Thread:  any that is no worker.      Waits: no task; blocks the thread.
  */
 RLN_API int rln_wait(rln_runtime *rt);
@@ -237,7 +237,7 @@ RLN_API void *rln_worker_state(void);
  * one thread to one worker run in that order, each exactly once when 0 was returned.
  *
  * Returns 0, or -EINVAL (no such worker, fn NULL), -EAGAIN (its queue is full), -ENOMEM, -ESHUTDOWN
- * (the worker is gone), -EPERM (rt is NULL off-worker).
+ * (the worker is gone), -EPERM (rt is NULL off-worker, or this is a forked child).
  * Owner:   arg is passed on untouched; on an error it is still the caller's.
  * Thread:  any, not in a signal handler; rt NULL is the runtime of this worker.      Waits: no.
  */

@@ -163,7 +163,8 @@ RLN_API int rln_go_at(int (*fn)(void *arg), void *arg, const rln_task_opts *o, s
  * point into the stack of the caller.
  *
  * Returns 0, or the errors of rln_go_at() known at once, and -EINVAL (no such worker), -ESHUTDOWN
- * (it is gone), -EPERM (rt is NULL off-worker). A task that then cannot be made there is logged.
+ * (it is gone), -EPERM (rt is NULL off-worker, or a forked child). A task that then cannot be made
+ * there is logged.
  * Owner:   borrows o (NULL: all defaults); arg stays the program's. file is borrowed for ever.
  * Thread:  any, not in a signal handler; rt NULL is the runtime of this worker.      Waits: no.
  */

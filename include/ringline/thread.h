@@ -129,7 +129,7 @@ typedef struct rln_xchan rln_xchan;
  * Make a channel of cap items of elem bytes to a worker of rt.
  *
  * Returns 0, or -EINVAL (no such worker; elem 0 or more than 64 KiB; cap 0 or more than 1048576),
- * -ENOMEM, -EPERM (rt is NULL off-worker).
+ * -ENOMEM, -EPERM (rt is NULL off-worker, or a forked child).
  * Owner:   gives *out with one reference, ended by rln_xchan_unref(). It may outlive rt.
  * Thread:  any; rt NULL is the runtime of this worker.      Waits: no.
  */

@@ -25,6 +25,8 @@ int worker_find(rln_runtime *rt, unsigned index, struct worker **out)
 	}
 	if (index >= rt->shared.count)
 		return -EINVAL;
+	if (!worker_is_here(&rt->workers[index]))
+		return -EPERM;
 	*out = &rt->workers[index];
 	return 0;
 }

@@ -429,6 +429,8 @@ void rln_shutdown(rln_runtime *rt)
 			return;
 		rt = w->shared->rt;
 	}
+	if (!worker_is_here(rt->workers))
+		return;
 	atomic_store_explicit(&rt->shared.shutdown, true, memory_order_release);
 	for (unsigned i = 0; i < rt->shared.count; i++)
 		inbox_wake(&rt->workers[i].loop.inbox);
@@ -442,6 +444,8 @@ int rln_wait(rln_runtime *rt)
 		return -EINVAL;
 	if (worker_current())
 		return -EDEADLK;
+	if (!worker_is_here(rt->workers))
+		return -EPERM;
 	runtime_join(rt);
 	for (unsigned i = 0; i < rt->shared.count; i++)
 		cut |= rt->workers[i].cut_short;

@@ -89,6 +89,12 @@ void worker_message_done(void);
 struct ctx *worker_enter(struct worker *w);
 void worker_leave(struct ctx *before);
 
+/* Only in the process that started it: a forked child has its memory, but not its thread. */
+static inline bool worker_is_here(const struct worker *w)
+{
+	return w->ctx->worker == w;
+}
+
 static inline struct worker *worker_current(void)
 {
 	struct ctx *c = ctx_current();
