@@ -233,16 +233,18 @@ typedef struct rln_connect_opts {
 } rln_connect_opts;
 
 /*
- * Connect to a numeric address: "127.0.0.1:80", "[::1]:80", "unix:/run/x", "unix:@name". How long
- * it may take is the enclosing scope's.
+ * Connect to "127.0.0.1:80", "[::1]:80", "example.org:80", "unix:/run/x", "unix:@name". A name is
+ * resolved first; of its addresses, IPv6 and IPv4 in turn, one that has not answered after 250 ms
+ * gets company, the first to answer wins and the others are closed. How long it may take in all is
+ * the enclosing scope's.
  *
- * Returns 0, or -EINVAL (addr or opts; host names are not resolved), -E2BIG (newer opts), -ENFILE
- * (all of file_slots are in use), -EMFILE, -ENOMEM, the wait errors, and what the kernel reports:
- * -ECONNREFUSED, -ETIMEDOUT, -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL, -EADDRINUSE, -EACCES,
- * -ENOENT. *out is written on success only.
- * Owner:   borrows addr and o (NULL: all defaults); gives *out, closed with rln_close().
- * Thread:  a task of any worker, to which the connection then belongs.
- * Waits:   yes (a cancellation point).
+ * Returns 0, or -EINVAL (addr or opts), -E2BIG (newer opts), -ENFILE (all of file_slots are in
+ * use), -EMFILE, -ENOMEM, the wait errors, the errors of rln_resolve(), and what the kernel
+ * reports: -ECONNREFUSED, -ETIMEDOUT, -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL, -EADDRINUSE,
+ * -EACCES, -ENOENT; of several addresses, what the first that could be reached said. *out is
+ * written on success only. Owner:   borrows addr and o (NULL: all defaults); gives *out, closed
+ * with rln_close(). Thread:  a task of any worker, to which the connection then belongs. Waits: yes
+ * (a cancellation point).
  */
 RLN_API RLN_MUST int rln_connect_sized(const char *addr, const rln_connect_opts *o,
 				       size_t opts_size, rln_conn *out) RLN_WAITS;
@@ -252,6 +254,21 @@ RLN_MUST static inline int rln_connect(const char *addr, const rln_connect_opts 
 {
 	return rln_connect_sized(addr, o, sizeof(rln_connect_opts), out);
 }
+
+/*
+ * The addresses of a host: a name, as the system's resolver knows it (files, name servers), or a
+ * numeric address. It is asked on a helper thread; cancelled, the query is left behind. Answers are
+ * not kept, since the system's interface does not say for how long they hold: its own resolver is
+ * the place for a cache.
+ *
+ * Returns how many addresses stand in out, in the order of preference, at most max and at most 32;
+ * or -EHOSTUNREACH (no such host, or it has no address), -EAGAIN (no answer now), -EINVAL (host or
+ * out NULL, host longer than 255 bytes, max < 1), -EIO, -ENOMEM, -ESHUTDOWN, the wait errors.
+ * Owner:   borrows host; fills out[0..max).
+ * Thread:  a task of any worker.      Waits: yes (a cancellation point).
+ */
+RLN_API RLN_MUST int rln_resolve(const char *host, uint16_t port, struct sockaddr_storage *out,
+				 int max) RLN_WAITS;
 
 /*
  * Connect to the n bytes of address at sa: AF_INET, AF_INET6 or AF_UNIX.

@@ -46,6 +46,13 @@ int sys_getsockname(int fd, struct sockaddr_storage *sa, socklen_t *n);
 int sys_getpeername(int fd, struct sockaddr_storage *sa, socklen_t *n);
 int sys_shutdown(int fd, int how);
 
+/*
+ * The addresses of host by the system's resolver, in its order, each with port: a count <= max, or
+ * -EHOSTUNREACH (there are none), -EAGAIN (ask later), -ENOMEM, -EIO and others. Blocks: on helper
+ * threads only.
+ */
+int sys_resolve(const char *host, uint16_t port, struct sockaddr_storage *out, int max);
+
 /* descriptors */
 int sys_set_blocking(int fd); /* clears O_NONBLOCK, which would disable io_uring's own poll */
 int sys_close(int fd);

@@ -122,8 +122,8 @@ static int inet_parse(const char *s, const char *host, struct addr *out, struct 
 		return diag_set(why, -EINVAL,
 				QUOTE "not an IPv4 address; write four numbers, as in 127.0.0.1:80",
 				s);
-	return diag_set(why, -EINVAL,
-			QUOTE "names are resolved in a later release; give a numeric address", s);
+	return diag_set(why, -EINVAL, QUOTE "a name is not resolved here; give a numeric address",
+			s);
 }
 
 /* Cut s into host (brackets removed, which *v6 tells) and port text. */
@@ -187,6 +187,36 @@ static int host_port_parse(const char *s, struct addr *out, struct diag *why)
 	else
 		out->in6.sin6_port = htons((uint16_t)n);
 	return 0;
+}
+
+/* Letters, digits, dots, hyphens and, as people do, underscores; not only digits and dots. */
+static bool name_ok(const char *host)
+{
+	bool letters = false;
+
+	for (const char *p = host; *p; p++) {
+		bool letter = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z');
+		if (!letter && !(*p >= '0' && *p <= '9') && !strchr("-._", *p))
+			return false;
+		letters |= letter;
+	}
+	return letters && *host != '.' && *host != '-';
+}
+
+bool addr_name(const char *s, char *host, size_t cap, uint16_t *port)
+{
+	const char *digits;
+	bool v6;
+
+	if (!strncmp(s, "unix:", 5) || !strncmp(s, "fd:", 3))
+		return false;
+	if (host_split(s, host, cap, &v6, &digits) < 0 || v6 || !name_ok(host))
+		return false;
+	long n = number_parse(digits, 65535);
+	if (n <= 0)
+		return false;
+	*port = (uint16_t)n;
+	return true;
 }
 
 int addr_parse(const char *s, struct addr *out, struct diag *why)

@@ -1,5 +1,6 @@
 /*
- * Addresses as people write them. Numeric only: nothing here asks a name server.
+ * Addresses as people write them. Nothing here asks a name server: a name is only told
+ * apart.
  *
  *   127.0.0.1:80   [::1]:80   [fe80::1%eth0]:80   :80   unix:/run/x   unix:@abstract   fd:3
  */
@@ -32,6 +33,12 @@ struct addr {
 int addr_parse(const char *s, struct addr *out, struct diag *why);
 /* The same for an address to connect to: no fd:N, no port 0, no "every address". */
 int addr_parse_target(const char *s, struct addr *out, struct diag *why);
+#define ADDR_NAME_MAX 256
+/*
+ * Is s a host name and a port ("example.org:80"), for a resolver to ask about? Then they are put
+ * into host (cap >= ADDR_NAME_MAX bytes) and *port. Anything else is addr_parse()'s.
+ */
+bool addr_name(const char *s, char *host, size_t cap, uint16_t *port);
 /*
  * Text that addr_parse() reads back (control bytes are shown as \xNN); "unix:" if unnamed. buf
  * has ADDR_TEXT_MAX bytes. Returns buf.

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/sys.h"
 #include "io/addr.h"
+#include "io/resolve.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -105,33 +106,16 @@ static bool family_ok(const struct sockaddr *sa, socklen_t n)
 	}
 }
 
-/* Wait for the connect; the address is in this frame, so not even a cancellation leaves earlier. */
-static int await_connect(struct conn *c, const struct sockaddr *sa, socklen_t n)
-{
-	c->target = sa;
-	c->target_bytes = n;
-	conn_ctl(c, CTL_CONNECT);
-	int why = wait_on(&c->flushers, "rln_connect");
-	if (!why)
-		return c->close_err;
-	conn_close(c, why);
-	while (c->ctl_kind == CTL_CONNECT)
-		wait_uncancellable(&c->flushers, "rln_connect");
-	return why;
-}
-
-static int connect_to(const struct sockaddr *sa, socklen_t n, const rln_connect_opts *o,
-		      rln_conn *out)
+int connect_begin(const struct sockaddr *sa, socklen_t n, const rln_connect_opts *o,
+		  struct conn **out)
 {
 	struct io *io = io_current();
-	struct sockaddr_storage target;
 	struct conn *c;
 
-	if (n > sizeof target || !family_ok(sa, n))
+	if (!family_ok(sa, n))
 		return -EAFNOSUPPORT;
 	if (io->cancelled)
 		return -ESHUTDOWN;
-	memcpy(&target, sa, n);
 	struct conn_mode *mode = make_mode(o);
 	if (!mode)
 		return -ENOMEM;
@@ -147,14 +131,53 @@ static int connect_to(const struct sockaddr *sa, socklen_t n, const rln_connect_
 		memcpy(c->peer.raw, sa, n);
 		c->peer_bytes = (uint8_t)n;
 	}
-	e = await_connect(c, (struct sockaddr *)&target, n);
-	if (e < 0) {
-		conn_close(c, e);
-		return e;
-	}
-	io->stats.connects++;
+	c->target = sa;
+	c->target_bytes = n;
+	conn_ctl(c, CTL_CONNECT);
+	*out = c;
+	return 0;
+}
+
+/* The slot may have been closed and be another's by the time this task runs: its generation tells.
+ */
+void connect_settle(struct conn *c, const char *call)
+{
+	uint32_t generation = c->generation;
+
+	while (c->generation == generation && c->ctl_kind == CTL_CONNECT)
+		wait_uncancellable(&c->flushers, call);
+}
+
+void connect_done(struct conn *c, rln_conn *out)
+{
+	c->io->stats.connects++;
 	conn_serve(c);
 	*out = conn_handle(c);
+}
+
+/* The address is in this frame, so not even a cancellation leaves before the kernel let go of it.
+ */
+static int connect_to(const struct sockaddr *sa, socklen_t n, const rln_connect_opts *o,
+		      rln_conn *out)
+{
+	struct sockaddr_storage target;
+	struct conn *c;
+
+	if (n > sizeof target)
+		return -EAFNOSUPPORT;
+	memcpy(&target, sa, n);
+	int e = connect_begin((struct sockaddr *)&target, n, o, &c);
+	if (e)
+		return e;
+	e = wait_on(&c->flushers, "rln_connect");
+	if (!e)
+		e = c->close_err;
+	if (e < 0) {
+		conn_close(c, e);
+		connect_settle(c, "rln_connect");
+		return e;
+	}
+	connect_done(c, out);
 	return 0;
 }
 
@@ -187,8 +210,22 @@ int rln_connect_addr_sized(const struct sockaddr *sa, socklen_t n, const rln_con
 	return e ? e : connect_to(sa, n, &opts, out);
 }
 
+static int connect_to_name(const char *host, uint16_t port, const rln_connect_opts *o,
+			   rln_conn *out)
+{
+	struct sockaddr_storage addr[CONNECT_RACE_MAX];
+	int n = resolve_name(host, port, addr, CONNECT_RACE_MAX, "rln_connect");
+
+	if (n < 0)
+		return n;
+	addrs_interleave(addr, n);
+	return connect_race(addr, n, o, out, "rln_connect");
+}
+
 int rln_connect_sized(const char *text, const rln_connect_opts *o, size_t opts_size, rln_conn *out)
 {
+	char host[ADDR_NAME_MAX];
+	uint16_t port;
 	struct addr a;
 	rln_connect_opts opts;
 	int e = wait_enter("rln_connect");
@@ -197,8 +234,11 @@ int rln_connect_sized(const char *text, const rln_connect_opts *o, size_t opts_s
 		e = known_opts(o, opts_size, &opts);
 	if (!e && (!text || !out))
 		e = -EINVAL;
-	if (!e)
-		e = addr_parse_target(text, &a, NULL);
+	if (e)
+		return e;
+	if (addr_name(text, host, sizeof host, &port))
+		return connect_to_name(host, port, &opts, out);
+	e = addr_parse_target(text, &a, NULL);
 	return e ? e : connect_to(&a.sa, a.bytes, &opts, out);
 }
 

@@ -1,6 +1,6 @@
 /*
  * The helper threads of a simulation: none. A job runs inline, off every worker, at a later time
- * that the seed chooses: soon, or long after whoever asked has lost interest.
+ * that the seed chooses: soon, or long after whoever asked has lost interest. Names are the test's.
  */
 #include "base/assert.h"
 #include "base/ctx.h"
@@ -103,4 +103,11 @@ void jobs_free(struct world *w)
 {
 	while (!list_empty(&w->jobs))
 		take(container_of(w->jobs.next, struct sim_job, node));
+}
+
+int sys_resolve(const char *host, uint16_t port, struct sockaddr_storage *out, int max)
+{
+	struct world *w = world_current();
+
+	return w->cfg.resolve ? w->cfg.resolve(w, host, port, out, max) : -EHOSTUNREACH;
 }

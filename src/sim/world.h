@@ -76,6 +76,9 @@ struct world_config {
 	 * (INT64_MAX: other rings and peers tell). NULL: this ring is alone.
 	 */
 	int64_t (*on_wait)(struct world *w, void *ctx);
+	/* What sys_resolve() answers, on a helper thread. NULL: no host has an address. */
+	int (*resolve)(struct world *w, const char *host, uint16_t port,
+		       struct sockaddr_storage *out, int max);
 	void *ctx;
 };
 

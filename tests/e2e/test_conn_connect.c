@@ -81,7 +81,7 @@ TASK_TEST(connect_ipv4_ipv6_unix)
 TASK_TEST(connect_refused_and_bad_text)
 {
 	static const char *const bad[] = {
-		"",	"localhost:80",	  "1.2.3.4",	  "1.2.3.4:99999",
+		"",	"localhost:0",	  "1.2.3.4",	  "1.2.3.4:99999",
 		"[::1", "1.2.3.4:80 ",	  "1.2.3:80",	  "unix:",
 		"::1",	"127.0.0.1:-1",	  "[zz]:1",	  "fd:3",
 		":",	"127.0.0.1:port", "tcp:1.2.3.4:1"

@@ -215,9 +215,8 @@ TEST(addr_bad_input_is_refused_with_a_remedy)
 
 TEST(addr_host_names_are_refused_by_name)
 {
-	check_refused("localhost:80",
-		      "names are resolved in a later release; give a numeric address");
-	check_refused("example.org:443", "names are resolved in a later release");
+	check_refused("localhost:80", "a name is not resolved here; give a numeric address");
+	check_refused("example.org:443", "a name is not resolved here");
 }
 
 TEST(addr_target_must_be_connectable)
@@ -235,4 +234,39 @@ TEST(addr_target_must_be_connectable)
 	CHECK_HAS(why.line, "port 0");
 	CHECK_INT(addr_parse_target("nonsense", &a, &why), ==, -EINVAL);
 	CHECK_HAS(why.line, "no port");
+}
+
+TEST(addr_name_tells_names_from_addresses)
+{
+	static const struct {
+		const char *text, *host;
+		uint16_t port;
+	} yes[] = { { "example.org:80", "example.org", 80 },
+		    { "localhost:1", "localhost", 1 },
+		    { "a-b_c.d.:65535", "a-b_c.d.", 65535 },
+		    { "1a:80", "1a", 80 },
+		    { "unix:80", NULL, 0 } };
+	static const char *const no[] = { "1.2.3.4:80", "[::1]:80", ":80",   "unix:/x",	 "fd:3",
+					  "x",		"x:",	    "x:0",   "x:65536",	 "x:http",
+					  "a b:80",	"-x:80",    ".x:80", "",	 "x.y:80 ",
+					  "tcp:x:80",	"1.2.3:80", "::1",   "[x.y]:80", "x/y:80" };
+	char host[ADDR_NAME_MAX], longest[300];
+	uint16_t port;
+
+	for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
+		bool is = addr_name(yes[i].text, host, sizeof host, &port);
+		CHECK_INT(is, ==, yes[i].host != NULL);
+		if (is)
+			CHECK_STR(host, yes[i].host);
+		if (is)
+			CHECK_INT(port, ==, yes[i].port);
+	}
+	for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+		if (addr_name(no[i], host, sizeof host, &port))
+			test_fail(__FILE__, __LINE__, "\"%s\" is no name", no[i]);
+	memset(longest, 'x', sizeof longest);
+	strcpy(longest + 255, ":80");
+	CHECK(addr_name(longest, host, sizeof host, &port));
+	strcpy(longest + 256, ":80");
+	CHECK(!addr_name(longest, host, sizeof host, &port));
 }

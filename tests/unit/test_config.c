@@ -319,7 +319,7 @@ TEST(config_listener_fields_out_of_range_are_named)
 {
 	CHECK_LISTEN(addr, NULL, "no address");
 	CHECK_LISTEN(addr, "127.0.0.1", "no port");
-	CHECK_LISTEN(addr, "localhost:80", "names are resolved in a later release");
+	CHECK_LISTEN(addr, "localhost:80", "a name is not resolved here");
 	CHECK_LISTEN(backlog, -1, "negative");
 	CHECK_LISTEN(idle_timeout, -1, "negative");
 	CHECK_LISTEN(close_timeout, -1, "negative");
