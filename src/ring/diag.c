@@ -27,6 +27,10 @@ int diag_set(struct diag *d, int err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(d->line, sizeof d->line, fmt, ap);
 	va_end(ap);
+	/* What it quotes may be anything: it stays one line, and steers no terminal. */
+	for (char *p = d->line; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
 	return err;
 }
 

@@ -250,8 +250,13 @@ static int slots_check(struct config *c, uint64_t limit, uint64_t asked, struct 
 				c->set.file_slots, (unsigned long long)limit);
 	if (asked + c->set.file_slots <= limit)
 		return 0;
-	while (!c->listener[i].set.max_conns)
+	while (i < c->set.nlisten && !c->listener[i].set.max_conns)
 		i++;
+	if (i == c->set.nlisten)
+		return diag_set(why, -EINVAL,
+				"ringline: config.file_slots: %u leaves no room for connections in "
+				"the descriptor table (%llu); raise ulimit -n, or ask for fewer",
+				c->set.file_slots, (unsigned long long)limit);
 	return diag_set(
 		why, -EINVAL,
 		"ringline: config.listen[%u].max_conns: %u is more than the descriptor table "

@@ -71,10 +71,14 @@ static uint64_t quota_min(uint64_t a, uint64_t b)
 
 static uint64_t quota_milli(long long quota, long long period)
 {
+	double milli;
+
 	if (quota <= 0 || period <= 0)
 		return 0;
-	quota = (long long)((double)quota * 1000 / (double)period);
-	return quota ? (uint64_t)quota : 1;
+	milli = (double)quota * 1000 / (double)period;
+	if (milli > CPU_MAX * 1000.0)
+		return CPU_MAX * 1000;
+	return milli < 1 ? 1 : (uint64_t)milli;
 }
 
 /* cgroup 2: "max 100000" or "150000 100000". */

@@ -213,6 +213,15 @@ TEST(addr_bad_input_is_refused_with_a_remedy)
 	check_refused("fd:99999999999", "not a descriptor");
 }
 
+TEST(addr_refusal_is_one_line_whatever_it_quotes)
+{
+	struct addr a;
+	struct diag why = { 0 };
+
+	CHECK_INT(addr_parse("evil\nringline: all is well\x1b[2J", &a, &why), ==, -EINVAL);
+	CHECK_HAS(why.line, "\"evil?ringline: all is well?[2J\"");
+}
+
 TEST(addr_host_names_are_refused_by_name)
 {
 	check_refused("localhost:80", "a name is not resolved here; give a numeric address");

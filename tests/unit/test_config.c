@@ -386,6 +386,9 @@ TEST(config_connections_beyond_the_descriptor_limit_are_named)
 	check_refused(&(rln_config){ .listen = two, .nlisten = 2 }, "listen[1].max_conns",
 		      "raise ulimit -n");
 	check_refused(&(rln_config){ .file_slots = 1000 }, "file_slots", "raise ulimit -n");
+	two[1].max_conns = 0; /* one slot left for two that did not say how many they want */
+	check_refused(&(rln_config){ .listen = two, .nlisten = 2, .file_slots = 999 }, "file_slots",
+		      "raise ulimit -n");
 }
 
 TEST(config_soft_descriptor_limit_is_raised)

@@ -138,6 +138,15 @@ TEST(cpu_quota_v2_rounds_down_but_not_to_zero)
 	root_remove();
 }
 
+TEST(cpu_quota_beyond_every_number_is_bounded)
+{
+	root_make();
+	put("/proc/self/cgroup", "0::/\n");
+	put("/sys/fs/cgroup/cpu.max", "9223372036854775807 1\n");
+	CHECK_INT(cpu_quota(root), ==, CPU_MAX);
+	root_remove();
+}
+
 TEST(cpu_quota_v2_tightest_ancestor_wins)
 {
 	root_make();
