@@ -77,6 +77,9 @@ foreach(file ${programs})
 		RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/programs")
 	add_dependencies(tests test_program_${name})
 endforeach()
+# Its helper takes the place of the real kernel's ring.
+ringline_test_folder(fault INTERNAL LINK ${kv_library} ringline_internal
+	-Wl,--wrap=ring_kernel_uring)
 
 # Scripts get the build folder as their argument; lib*.sh is what they share.
 file(GLOB scripts CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/e2e/*.sh")
