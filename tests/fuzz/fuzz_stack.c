@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #define OUT 24
+#define GUARD 16384
 
 static struct {
 	struct stack *st;
@@ -40,8 +41,8 @@ static void get(struct fuzz *f, struct stack_pool *p, unsigned i)
 	}
 	FUZZ_CHECK(!e && (size_t)(out[i].st->top - out[i].st->bottom) >= n * STACK_SCALE);
 	for (unsigned j = 0; j < OUT; j++)
-		FUZZ_CHECK(j == i || !out[j].st || out[j].st->top <= out[i].st->guard ||
-			   out[j].st->guard >= out[i].st->top);
+		FUZZ_CHECK(j == i || !out[j].st || out[j].st->top + GUARD <= out[i].st->bottom ||
+			   out[i].st->top + GUARD <= out[j].st->bottom);
 	mark(i, fuzz_byte(f));
 }
 
@@ -78,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	int64_t now_ns = 0;
 
 	memset(out, 0, sizeof out);
-	FUZZ_CHECK(stack_pool_open(&p, 16384, keep) == 0);
+	FUZZ_CHECK(stack_pool_open(&p, GUARD, keep) == 0);
 	while (f.n) {
 		unsigned i = (unsigned)fuzz_below(&f, OUT);
 
