@@ -64,8 +64,11 @@ static int64_t drain_idle_at(const struct conn *c)
 	if (!c->io->draining || c->rx.bytes || !conn_send_idle(c) || reader_leaves(c))
 		return INT64_MAX;
 	if (w) {
-		if (w->task != c->task || !c->mode->on_conn || task_has_children(w->task))
+		if (w->task != c->task || !c->mode->on_conn)
 			return INT64_MAX;
+		/* nobody tells of the children's end: look again */
+		if (task_has_children(w->task))
+			return after(c->io->loop->now_ns, c->io->cfg.drain_idle_ns);
 		if (c->reader_since_ns > base)
 			base = c->reader_since_ns;
 	} else if (!serve_idle(c)) {
