@@ -45,6 +45,9 @@ typedef struct rln_conn {
 typedef struct rln_task {
 	uint64_t h;
 } rln_task;
+typedef struct rln_listener {
+	uint64_t h;
+} rln_listener;
 typedef struct rln_runtime rln_runtime;
 
 /* Borrowed bytes; each call that lends them says until when. */

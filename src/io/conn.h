@@ -76,7 +76,7 @@ struct conn_mode {
 struct conn {
 	struct list dirty;  /* io.dirty */
 	struct list parked; /* io.parked (arm PARKED), io.over_budget (paused for it) or io.hot */
-	struct list starve; /* io.starving */
+	struct list starve; /* io.starving, or its listener's untaken */
 	struct op recv, send, ctl;
 	struct op_cancel cancel; /* of recv or send; a second one waits for the first one's CQE */
 	struct timer timer;
@@ -154,6 +154,7 @@ struct conn {
 	bool took : 1;		    /* bytes were taken since the request handler began */
 	bool giving : 1;	    /* being handed to another worker */
 	bool shut_before_close : 1; /* SHUTDOWN(RDWR) went out: see caps.close_sends_fin */
+	bool untaken : 1;	    /* waits for rln_accept() */
 	bool own_mode : 1;	    /* mode is this connection's: connect, adopt, rln_to_task */
 };
 /* What an idle connection costs in user memory, without a task. */

@@ -51,6 +51,7 @@ static void begin(struct conn *c, int err)
 		conn_recv_unpark(c);
 	if (!op_busy(&c->recv)) /* else it stands in io.hot, and leaves it by its CQE */
 		list_remove(&c->parked);
+	listener_unqueue(c);
 	list_remove(&c->starve);
 	c->starved = false;
 	conn_timer_update(c);
@@ -263,6 +264,7 @@ void conn_closed(struct conn *c, int res)
 	else
 		io->auto_open--;
 	if (reopen) {
+		reopen->reopens--;
 		memcpy(peer, c->peer.raw, sizeof peer);
 		listen_accepted(reopen, c->slot, c->io->caps->socket_cmd ? NULL : peer, peer_bytes);
 	}

@@ -238,6 +238,8 @@ void serve_open(struct conn *c)
 		c->mode->cb->open(conn_handle(c), c->mode->arg);
 	else if (c->mode->on_conn)
 		start_task(c);
+	else if (c->mode->listener && c->mode->listener->queues)
+		listener_queue(c->mode->listener, c);
 }
 
 void serve_data(struct conn *c)

@@ -15,8 +15,9 @@
 #include "ring/files.h"
 #include "task/task.h"
 
-#define CONN_PAGE 32 /* connection objects per page; pages are made when first needed */
-#define RECV_GROUP 0 /* provided-buffer group of stream receives */
+#define CONN_PAGE 32	/* connection objects per page; pages are made when first needed */
+#define IO_LISTENERS 64 /* of rln_listen(), at most */
+#define RECV_GROUP 0	/* provided-buffer group of stream receives */
 
 struct conn;
 struct listener;
@@ -61,10 +62,14 @@ struct io {
 	struct list over_budget; /* receives paused because of buffer_budget */
 	struct list starving;	 /* connections waiting for a stack */
 	struct list listeners;
-	struct list released;	/* tx entries whose release callback is due */
-	size_t queued_bytes;	/* input and output of all connections */
-	unsigned zc_copied_run; /* zero-copy sends in a row that the kernel copied */
-	bool zc_no_report;	/* the kernel cannot tell whether it copied */
+	struct {
+		struct listener *l;
+		uint32_t generation;
+	} by_handle[IO_LISTENERS]; /* those of rln_listen() */
+	struct list released;	   /* tx entries whose release callback is due */
+	size_t queued_bytes;	   /* input and output of all connections */
+	unsigned zc_copied_run;	   /* zero-copy sends in a row that the kernel copied */
+	bool zc_no_report;	   /* the kernel cannot tell whether it copied */
 	bool draining, cancelled;
 	bool leased; /* after io_close(): an rln_buf is still held, its memory stays */
 	int64_t drain_began_ns;

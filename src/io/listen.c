@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define LISTEN_UNTAKEN 64   /* clients nobody has taken yet, at most */
 #define BACKOFF_NS 20000000 /* after EMFILE, ENFILE, ENOBUFS, ENOMEM */
 
 /* ---- clients */
@@ -33,6 +34,7 @@ void listen_accepted(struct listener *l, unsigned slot, const void *peer, sockle
 		/* the slot's close is done in the kernel, its CQE is still on the way */
 		RLN_ASSERT(c->phase == CLOSE_DIRECT && !c->reopen); /* INV-10 */
 		c->reopen = l;
+		l->reopens++;
 		if (peer) /* on_close has run: the field is free */
 			set_peer(c, peer, peer_bytes);
 		return;
@@ -40,6 +42,10 @@ void listen_accepted(struct listener *l, unsigned slot, const void *peer, sockle
 	io->stats.accepts++;
 	conn_open(c, &l->mode, l->family);
 	l->conns++;
+	if (l->queues) {
+		c->untaken = true;
+		l->untaken_count++;
+	}
 	if (peer)
 		set_peer(c, peer, peer_bytes);
 	if (peer || l->family == AF_UNIX) {
@@ -63,6 +69,7 @@ void listen_conn_gone(struct listener *l)
 	RLN_ASSERT(l->conns > 0);
 	l->conns--;
 	listen_room_changed(l->io);
+	listener_unused(l);
 }
 
 void listen_room_changed(struct io *io)
@@ -95,8 +102,9 @@ static unsigned backlogs(const struct io *io)
 /* INV-27 */
 static bool ample(const struct listener *l)
 {
-	return !l->shared && l->io->caps->multishot_accept && l->io->caps->socket_cmd &&
-	       list_empty(&l->io->starving) && l->max_conns >= l->conns + 2 * l->backlog &&
+	return !l->shared && !l->queues && l->io->caps->multishot_accept &&
+	       l->io->caps->socket_cmd && list_empty(&l->io->starving) &&
+	       l->max_conns >= l->conns + 2 * l->backlog &&
 	       free_slots(l->io) >= 2 * backlogs(l->io);
 }
 
@@ -107,6 +115,11 @@ static unsigned room(const struct listener *l)
 
 	if (!list_empty(&l->io->starving))
 		return 0;
+	if (l->queues) { /* what nobody takes stays with the kernel */
+		unsigned queued = l->untaken_count + l->singles_live;
+		unsigned left = queued < LISTEN_UNTAKEN ? LISTEN_UNTAKEN - queued : 0;
+		own = own < left ? own : left;
+	}
 	return own < slots ? own : slots;
 }
 
@@ -280,6 +293,9 @@ void listen_open(struct listener *l, struct io *io, int fd, int family, bool sha
 	l->shared = shared;
 	l->backlog = backlog;
 	l->max_conns = max_conns < io->cfg.auto_slots ? max_conns : io->cfg.auto_slots;
+	list_init(&l->untaken);
+	list_init(&l->waiters);
+	l->queues = !mode->on_conn && !mode->on_request && !mode->cb;
 	timer_init(&l->backoff, backoff_over);
 	op_io_init(&l->multi, OP_ACCEPT_MULTI, multi_done);
 	l->multi.ctx = l;
@@ -316,6 +332,7 @@ static void step_or_finish(struct listener *l)
 	timer_cancel(&l->io->loop->wheel, &l->backoff);
 	sys_close(l->fd);
 	l->fd = -1;
+	listener_unused(l);
 }
 
 void listen_close(struct listener *l)
@@ -323,6 +340,7 @@ void listen_close(struct listener *l)
 	if (l->closing)
 		return;
 	l->closing = true;
+	listener_queue_close(l);
 	cancel_accepts(l);
 	step_or_finish(l);
 }

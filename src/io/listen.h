@@ -10,6 +10,7 @@
 
 #include "io/addr.h"
 #include "io/conn.h"
+#include "ringline/listen.h"
 
 #define LISTEN_SINGLES 16 /* single accepts armed at most */
 
@@ -33,7 +34,14 @@ struct listener {
 	bool paused;	  /* for want of room */
 	bool backing_off; /* resource error: the timer tries again */
 	bool closing, ops_done;
+	bool queues;	       /* no handler: clients wait in untaken for rln_accept() */
 	unsigned drain_passes; /* turns without a new client until it may close */
+	unsigned reopens;      /* clients in slots whose close completion is still out */
+	unsigned untaken_count;
+	struct list untaken;		  /* by conn.starve */
+	struct list waiters;		  /* rln_accept(); slot: where the handle goes */
+	uint64_t handle;		  /* 0: of the configuration */
+	void (*free)(struct listener *l); /* when nothing refers to it any more; may be NULL */
 	struct timer backoff;
 	struct op_io multi;
 	struct op_cancel multi_cancel;
@@ -71,6 +79,20 @@ static inline bool listen_gone(const struct listener *l)
 }
 /* Every turn of a drain: closes once nothing new came for a turn. */
 void listen_drain_step(struct listener *l);
+
+/* ---- accept.c: listeners of rln_listen() */
+/* Give l a handle. 0, or -EMFILE. */
+int listener_register(struct listener *l);
+/* The listener h names on this worker. 0, -EPERM, -EXDEV, -EBADF, -ESHUTDOWN (drain). */
+int listener_lookup(rln_listener h, struct listener **out, const char *call);
+/* c was accepted by a listener without a handler. */
+void listener_queue(struct listener *l, struct conn *c);
+/* c is closed, or taken. */
+void listener_unqueue(struct conn *c);
+/* l closes: nobody will take what is queued, nobody needs to wait. */
+void listener_queue_close(struct listener *l);
+/* All its operations have ended, and it refers to no connection: free it, if that is wanted. */
+void listener_unused(struct listener *l);
 
 /* A client stands in slot. peer: its address, or NULL to be asked for. */
 void listen_accepted(struct listener *l, unsigned slot, const void *peer, socklen_t peer_bytes);

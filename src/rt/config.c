@@ -24,11 +24,11 @@ int config_copy(void *to, size_t known, const void *from, size_t size)
 
 /* ---- listeners */
 
-static int handlers_check(const rln_listen_opts *l, const char *at, struct diag *why)
+static int handlers_check(const rln_listen_opts *l, bool required, const char *at, struct diag *why)
 {
 	int count = !!l->on_conn + !!l->on_request + !!l->cb;
 
-	if (!count)
+	if (!count && required)
 		return diag_set(
 			why, -EINVAL,
 			"ringline: %son_conn: no handler is set; set exactly one of on_conn, "
@@ -86,15 +86,13 @@ static void listener_mode(struct config_listener *l)
 	};
 }
 
-static int listener_resolve(struct config_listener *l, unsigned index, struct diag *why)
+int config_listener_resolve(struct config_listener *l, bool handler, const char *at,
+			    struct diag *why)
 {
-	char at[48];
-	int r;
+	int r = config_rules_listen(&l->set, at, why);
 
-	snprintf(at, sizeof at, "config.listen[%u].", index);
-	r = config_rules_listen(&l->set, at, why);
 	if (!r)
-		r = handlers_check(&l->set, at, why);
+		r = handlers_check(&l->set, handler, at, why);
 	if (!r)
 		r = listener_addr(l, at, why);
 	if (r < 0)
@@ -131,6 +129,7 @@ static int listeners_resolve(const rln_config *user, size_t opts_size, struct co
 	if (!c->listener)
 		return diag_set(why, -ENOMEM, "ringline: config.listen: out of memory");
 	for (unsigned i = 0; i < c->set.nlisten; i++) {
+		char at[48];
 		rln_listen_opts *set = &c->listener[i].set;
 		int r = config_copy(set, sizeof *set, from + i * opts_size, opts_size);
 		if (r < 0)
@@ -138,7 +137,8 @@ static int listeners_resolve(const rln_config *user, size_t opts_size, struct co
 					"ringline: config.listen[%u]: it sets fields this library "
 					"does not know; use the library the program was built for",
 					i);
-		r = listener_resolve(&c->listener[i], i, why);
+		snprintf(at, sizeof at, "config.listen[%u].", i);
+		r = config_listener_resolve(&c->listener[i], true, at, why);
 		if (r < 0)
 			return r;
 	}

@@ -44,6 +44,12 @@ struct config {
  */
 int config_resolve(const rln_config *user, size_t cfg_size, size_t opts_size, struct config *out,
 		   struct diag *why);
+/*
+ * The same for one listener whose set is the user's; handler: it must have one. max_conns may stay
+ * 0. at: how messages begin to name a field.
+ */
+int config_listener_resolve(struct config_listener *l, bool handler, const char *at,
+			    struct diag *why);
 /* Free what config_resolve() made. */
 void config_fini(struct config *c);
 
