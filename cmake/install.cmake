@@ -2,7 +2,7 @@ include(CMakePackageConfigHelpers)
 
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
 	FILES_MATCHING PATTERN "*.h")
-install(TARGETS ringline_static ringline_shared EXPORT ringline-targets
+install(TARGETS ringline_static ringline_shared ringline_sim EXPORT ringline-targets
 	ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
 	LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TARGET tool)
@@ -33,5 +33,8 @@ else()
 	set(RINGLINE_PC_PREFIX "\${pcfiledir}/${up}")
 	set(RINGLINE_PC_LIBDIR "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
 endif()
-configure_file("${PROJECT_SOURCE_DIR}/ringline.pc.in" "${PROJECT_BINARY_DIR}/ringline.pc" @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/ringline.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+foreach(name ringline ringline-sim)
+	configure_file("${PROJECT_SOURCE_DIR}/${name}.pc.in" "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
+	install(FILES "${PROJECT_BINARY_DIR}/${name}.pc"
+		DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()

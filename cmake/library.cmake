@@ -1,7 +1,7 @@
 # The library, in two halves: everything that only speaks to the system table, and the few files
 # that are Linux. libringline is both; libringline-sim puts the simulated kernel in the place of the
 # second half.
-set(RINGLINE_LINUX_ONLY "^(base/sys_.*|ring/kernel_uring|rt/runtime|rt/main)\\.c$")
+set(RINGLINE_LINUX_ONLY "^(base/sys_.*|ring/kernel_uring|rt/main)\\.c$")
 
 set(layers base ring op loop task io rt)
 list(TRANSFORM layers PREPEND "${PROJECT_SOURCE_DIR}/src/")
@@ -55,21 +55,31 @@ function(ringline_usage target)
 endfunction()
 
 # Hidden visibility does not keep a user's conn_close from colliding with ours inside a static link:
-# the archive is one relocatable object whose hidden symbols are local.
-set(joined "${PROJECT_BINARY_DIR}/ringline.joined.o")
-set(localised "${PROJECT_BINARY_DIR}/ringline.o")
-add_custom_command(OUTPUT "${localised}"
-	COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o "${joined}" ${ringline_all_objects}
-	COMMAND ${CMAKE_OBJCOPY} --localize-hidden "${joined}" "${localised}"
-	DEPENDS ringline_core ringline_linux ${ringline_all_objects}
-	COMMAND_EXPAND_LISTS VERBATIM
-	COMMENT "Joining the objects, hidden symbols made local")
-set_source_files_properties("${localised}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+# an archive is one relocatable object whose hidden symbols are local.
+# ringline_archive(target NAME name LIBRARIES object-libraries...)
+function(ringline_archive target)
+	cmake_parse_arguments(PARSE_ARGV 1 A "" "NAME" "LIBRARIES")
+	set(joined "${PROJECT_BINARY_DIR}/${A_NAME}.joined.o")
+	set(localised "${PROJECT_BINARY_DIR}/${A_NAME}.o")
+	set(objects "")
+	foreach(library ${A_LIBRARIES})
+		list(APPEND objects $<TARGET_OBJECTS:${library}>)
+	endforeach()
+	add_custom_command(OUTPUT "${localised}"
+		COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o "${joined}" ${objects}
+		COMMAND ${CMAKE_OBJCOPY} --localize-hidden "${joined}" "${localised}"
+		DEPENDS ${A_LIBRARIES} ${objects}
+		COMMAND_EXPAND_LISTS VERBATIM
+		COMMENT "Joining the objects of ${A_NAME}, hidden symbols made local")
+	set_source_files_properties("${localised}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+	add_library(${target} STATIC "${localised}")
+	set_target_properties(${target} PROPERTIES OUTPUT_NAME ${A_NAME} LINKER_LANGUAGE C
+		ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
+	ringline_usage(${target})
+endfunction()
 
-add_library(ringline_static STATIC "${localised}")
-set_target_properties(ringline_static PROPERTIES OUTPUT_NAME ringline LINKER_LANGUAGE C
-	EXPORT_NAME static ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
-ringline_usage(ringline_static)
+ringline_archive(ringline_static NAME ringline LIBRARIES ringline_core ringline_linux)
+set_target_properties(ringline_static PROPERTIES EXPORT_NAME static)
 add_library(ringline::static ALIAS ringline_static)
 
 set(no_undefined "")
@@ -99,10 +109,15 @@ add_library(ringline_internal STATIC EXCLUDE_FROM_ALL ${ringline_all_objects})
 set_target_properties(ringline_internal PROPERTIES LINKER_LANGUAGE C)
 ringline_usage(ringline_internal)
 
+# The simulator: the same core over the fake kernel. For users, and with internal symbols visible.
 ringline_objects(ringline_sim_objects ${sim_sources})
-add_library(ringline_sim STATIC EXCLUDE_FROM_ALL
+ringline_archive(ringline_sim NAME ringline-sim LIBRARIES ringline_core ringline_sim_objects)
+set_target_properties(ringline_sim PROPERTIES EXPORT_NAME sim)
+if(NOT RINGLINE_INSTALL) # part of another project: only for whom links it
+	set_target_properties(ringline_sim ringline_sim_objects PROPERTIES EXCLUDE_FROM_ALL ON)
+endif()
+add_library(ringline::sim ALIAS ringline_sim)
+add_library(ringline_sim_internal STATIC EXCLUDE_FROM_ALL
 	$<TARGET_OBJECTS:ringline_core> $<TARGET_OBJECTS:ringline_sim_objects>)
-set_target_properties(ringline_sim_objects PROPERTIES EXCLUDE_FROM_ALL ON)
-set_target_properties(ringline_sim PROPERTIES OUTPUT_NAME ringline-sim LINKER_LANGUAGE C
-	ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
-ringline_usage(ringline_sim)
+set_target_properties(ringline_sim_internal PROPERTIES LINKER_LANGUAGE C)
+ringline_usage(ringline_sim_internal)

@@ -1,13 +1,15 @@
 # Programs on the public interface: the tool, the examples, the bench peers. `programs` builds them.
 add_custom_target(programs ALL)
 
-# ringline_program(target FOLDER dir NAME name SOURCES files... [LINK libraries...])
+# ringline_program(target FOLDER dir NAME name SOURCES files... [LINK libraries...] [SIM])
+# SIM: over the simulator, in the place of the library.
 function(ringline_program target)
-	cmake_parse_arguments(PARSE_ARGV 1 P "" "FOLDER;NAME" "SOURCES;LINK")
+	cmake_parse_arguments(PARSE_ARGV 1 P "SIM" "FOLDER;NAME" "SOURCES;LINK")
 	add_executable(${target} ${P_SOURCES})
 	ringline_flags(${target})
 	target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/examples")
-	target_link_libraries(${target} PRIVATE ${P_LINK} ringline_static)
+	target_link_libraries(${target} PRIVATE ${P_LINK}
+		$<IF:$<BOOL:${P_SIM}>,ringline_sim,ringline_static>)
 	set_target_properties(${target} PROPERTIES OUTPUT_NAME ${P_NAME}
 		RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/${P_FOLDER}")
 	add_dependencies(programs ${target})
@@ -43,6 +45,10 @@ if(RINGLINE_BUILD_EXAMPLES)
 	if(kv_main)
 		ringline_program(kv_server FOLDER examples NAME kv-server SOURCES ${kv_main}
 			LINK kv)
+		file(GLOB kv_sim_sources CONFIGURE_DEPENDS
+			"${PROJECT_SOURCE_DIR}/examples/kv_sim/*.c")
+		ringline_program(kv_sim FOLDER examples NAME kv-sim SOURCES ${kv_sim_sources}
+			LINK kv SIM)
 	endif()
 
 	file(GLOB bench_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.c")

@@ -79,6 +79,7 @@ int sys_sigaltstack(const stack_t *ss, stack_t *old); /* of the calling thread *
 
 /* threads */
 struct sys_thread;
+/* The new thread leaves the process's signals to others, but the one of sys_trace_open(). */
 int sys_thread_start(struct sys_thread **out, const char *name, void (*fn)(void *), void *arg);
 int sys_thread_join(struct sys_thread *t); /* frees t */
 void sys_thread_yield(void);		   /* let other threads of this CPU run */
@@ -90,6 +91,16 @@ int sys_word_wait(_Atomic(uint32_t) *word, uint32_t same);
 void sys_word_wake(_Atomic(uint32_t) *word);
 int sys_thread_pin(int cpu);		 /* the calling thread */
 int sys_cpu_allowed(int *cpus, int cap); /* affinity mask as a list; count */
+
+/* a lock with a condition, for threads that wait for each other */
+struct sys_monitor;
+int sys_monitor_open(struct sys_monitor **out);
+void sys_monitor_close(struct sys_monitor *m); /* NULL: nothing to do */
+void sys_monitor_lock(struct sys_monitor *m);
+void sys_monitor_unlock(struct sys_monitor *m);
+/* While locked; until INT64_MAX: no limit. May return without a cause. */
+void sys_monitor_wait(struct sys_monitor *m, int64_t until_ns);
+void sys_monitor_wake_all(struct sys_monitor *m); /* while locked */
 
 /*
  * Helper threads (sys_pool.c), for what can only be had by blocking a thread. They start when there
@@ -132,6 +143,7 @@ bool sys_readable(const void *p); /* 8 bytes at p; true also when that cannot be
  * thread that is to be traced must not block, or -EBUSY (all are in use).
  */
 int sys_trace_open(void);
+int sys_trace_signal(void); /* the one it took; 0: none yet */
 /*
  * Where thread tid of this process is: it is interrupted, and calls look(arg) in the signal handler
  * if it is not NULL. The innermost frame comes first, at most cap. Returns their number, or

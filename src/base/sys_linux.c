@@ -9,8 +9,6 @@
 #include "base/sys.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -275,68 +273,6 @@ int sys_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 int sys_sigaltstack(const stack_t *ss, stack_t *old)
 {
 	return result(sigaltstack(ss, old));
-}
-
-struct sys_thread {
-	pthread_t id;
-	void (*fn)(void *);
-	void *arg;
-	char name[16]; /* what the kernel keeps */
-};
-
-static void *thread_main(void *p)
-{
-	struct sys_thread *t = p;
-
-	pthread_setname_np(pthread_self(), t->name);
-	t->fn(t->arg);
-	return NULL;
-}
-
-int sys_thread_start(struct sys_thread **out, const char *name, void (*fn)(void *), void *arg)
-{
-	struct sys_thread *t = calloc(1, sizeof *t);
-	int err;
-
-	if (!t)
-		return -ENOMEM;
-	t->fn = fn;
-	t->arg = arg;
-	strncpy(t->name, name, sizeof t->name - 1);
-	err = pthread_create(&t->id, NULL, thread_main, t);
-	if (err) {
-		free(t);
-		return -err;
-	}
-	*out = t;
-	return 0;
-}
-
-int sys_thread_join(struct sys_thread *t)
-{
-	int err = pthread_join(t->id, NULL);
-
-	if (err)
-		return -err;
-	free(t);
-	return 0;
-}
-
-void sys_thread_yield(void)
-{
-	sched_yield();
-}
-
-int sys_word_wait(_Atomic(uint32_t) *word, uint32_t same)
-{
-	long r = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, same, NULL, NULL, 0);
-
-	return r < 0 && errno != EAGAIN && errno != EINTR ? -errno : 0;
-}
-
-void sys_word_wake(_Atomic(uint32_t) *word)
-{
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
 int sys_nofile_raise(uint64_t *soft, uint64_t *hard)

@@ -110,6 +110,16 @@ static int signal_take(void)
 	return -EBUSY;
 }
 
+int sys_trace_signal(void)
+{
+	int s;
+
+	pthread_mutex_lock(&lock);
+	s = signal_no > 0 ? signal_no : 0;
+	pthread_mutex_unlock(&lock);
+	return s;
+}
+
 int sys_trace_open(void)
 {
 	struct trace first = { .cap = 0, .pc = 0 };

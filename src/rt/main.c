@@ -1,12 +1,32 @@
 /*
- * Whole programs: rln_main() and rln_serve(). The only place that touches the process's signals.
+ * How a program enters: rln_start(), rln_main() and rln_serve() on Linux. The only place that
+ * touches the process's signals.
  */
 #include "rt/runtime.h"
 
+#include "base/log.h"
 #include "base/sys.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+
+int rln_start_sized(const rln_config *cfg, size_t cfg_size, size_t opts_size, rln_runtime **out)
+{
+	struct diag why = { 0 };
+
+	if (!cfg || !out)
+		return -EINVAL;
+	if (worker_current())
+		return -EDEADLK;
+	int e = runtime_start(cfg, cfg_size, opts_size, NULL, out, &why);
+	if (e) {
+		struct log_sink sink = { .fn = NULL };
+		if (cfg_size >= sizeof *cfg)
+			sink = (struct log_sink){ cfg->log, cfg->arg };
+		log_line_to(&sink, RLN_LOG_ERROR, "%s", why.line);
+	}
+	return e;
+}
 
 /* What SIGINT and SIGTERM stop; one rln_main at a time in a process. */
 static _Atomic(rln_runtime *) running;
@@ -36,7 +56,7 @@ int rln_main_sized(const rln_config *cfg, size_t cfg_size, size_t opts_size)
 		fprintf(stderr, "ringline: rln_main is running already\n");
 		return 2;
 	}
-	int e = cfg ? runtime_start(cfg, cfg_size, opts_size, &rt, &why)
+	int e = cfg ? runtime_start(cfg, cfg_size, opts_size, NULL, &rt, &why)
 		    : diag_set(&why, -EINVAL, "rln_main: no configuration");
 	if (e) {
 		fprintf(stderr, "ringline: %s\n", why.line);

@@ -10,32 +10,30 @@
 #include "ringline/task.h"
 #include "rt/cpu.h"
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #define BLOCKING_MAX 64 /* helper threads while there is work for them */
 
 /* ---- a worker's thread */
 static void report(rln_runtime *rt, int err, const struct diag *why)
 {
-	pthread_mutex_lock(&rt->lock);
+	sys_monitor_lock(rt->monitor);
 	rt->ready++;
 	if (err && !rt->start_err) {
 		rt->start_err = err;
 		rt->why = *why;
 	}
-	pthread_cond_broadcast(&rt->changed);
-	pthread_mutex_unlock(&rt->lock);
+	sys_monitor_wake_all(rt->monitor);
+	sys_monitor_unlock(rt->monitor);
 }
 
 static bool await_order(rln_runtime *rt)
 {
-	pthread_mutex_lock(&rt->lock);
+	sys_monitor_lock(rt->monitor);
 	while (rt->order == RT_PREPARING)
-		pthread_cond_wait(&rt->changed, &rt->lock);
+		sys_monitor_wait(rt->monitor, INT64_MAX);
 	bool go = rt->order == RT_GO;
-	pthread_mutex_unlock(&rt->lock);
+	sys_monitor_unlock(rt->monitor);
 	return go;
 }
 
@@ -87,21 +85,6 @@ static void thread_serve(struct worker *w)
 	}
 }
 
-/* Workers leave the process's signals to its other threads; SIGPIPE of a pipe write stays pending.
- */
-static void block_signals(const rln_runtime *rt)
-{
-	static const int sync[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
-	sigset_t set;
-
-	sigfillset(&set);
-	for (size_t i = 0; i < sizeof sync / sizeof *sync; i++)
-		sigdelset(&set, sync[i]);
-	if (rt->trace_signal)
-		sigdelset(&set, rt->trace_signal);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
 static void thread_main(void *arg)
 {
 	struct worker *w = arg;
@@ -109,7 +92,6 @@ static void thread_main(void *arg)
 	struct diag why = { 0 };
 	int cpus[CPU_MAX], e = 0;
 
-	block_signals(rt);
 	atomic_store_explicit(&w->tid, sys_thread_id(), memory_order_relaxed);
 	if (!rt->cfg.set.no_pin) {
 		unsigned n = cpu_list(cpus, CPU_MAX);
@@ -153,21 +135,17 @@ static bool is_watched(const rln_runtime *rt)
 static void watch_main(void *arg)
 {
 	rln_runtime *rt = arg;
-	int64_t period_ns = stall_period(rt->cfg.set.stall_warn), ns;
-	struct timespec until;
+	int64_t period_ns = stall_period(rt->cfg.set.stall_warn);
 
-	block_signals(rt);
-	pthread_mutex_lock(&rt->lock);
+	sys_monitor_lock(rt->monitor);
 	while (!rt->watch_stop) {
-		ns = sys_now() + period_ns;
-		until = (struct timespec){ ns / 1000000000, ns % 1000000000 };
-		pthread_cond_clockwait(&rt->watch_tick, &rt->lock, CLOCK_MONOTONIC, &until);
-		pthread_mutex_unlock(&rt->lock);
+		sys_monitor_wait(rt->monitor, sys_now() + period_ns);
+		sys_monitor_unlock(rt->monitor);
 		for (unsigned i = 0; i < rt->shared.count; i++)
 			stall_check(&rt->workers[i], sys_now());
-		pthread_mutex_lock(&rt->lock);
+		sys_monitor_lock(rt->monitor);
 	}
-	pthread_mutex_unlock(&rt->lock);
+	sys_monitor_unlock(rt->monitor);
 }
 
 /* A runtime without it works: that there is none is said, and no reason not to start. */
@@ -191,10 +169,10 @@ static void watch_end(rln_runtime *rt)
 {
 	if (!rt->watch)
 		return;
-	pthread_mutex_lock(&rt->lock);
+	sys_monitor_lock(rt->monitor);
 	rt->watch_stop = true;
-	pthread_cond_signal(&rt->watch_tick);
-	pthread_mutex_unlock(&rt->lock);
+	sys_monitor_wake_all(rt->monitor);
+	sys_monitor_unlock(rt->monitor);
 	sys_thread_join(rt->watch);
 	rt->watch = NULL;
 }
@@ -277,24 +255,24 @@ static int start_threads(rln_runtime *rt, struct diag *why)
 			break;
 		}
 	}
-	pthread_mutex_lock(&rt->lock);
+	sys_monitor_lock(rt->monitor);
 	while (rt->ready < started)
-		pthread_cond_wait(&rt->changed, &rt->lock);
+		sys_monitor_wait(rt->monitor, INT64_MAX);
 	if (!e && rt->start_err) {
 		e = rt->start_err;
 		if (why)
 			*why = rt->why;
 	}
-	pthread_mutex_unlock(&rt->lock);
+	sys_monitor_unlock(rt->monitor);
 	return e;
 }
 
 static void give_order(rln_runtime *rt, bool go)
 {
-	pthread_mutex_lock(&rt->lock);
+	sys_monitor_lock(rt->monitor);
 	rt->order = go ? RT_GO : RT_ABORT;
-	pthread_cond_broadcast(&rt->changed);
-	pthread_mutex_unlock(&rt->lock);
+	sys_monitor_wake_all(rt->monitor);
+	sys_monitor_unlock(rt->monitor);
 }
 
 static void remove_unix_paths(rln_runtime *rt)
@@ -327,9 +305,7 @@ static void free_runtime(rln_runtime *rt)
 	sys_free(rt->listen_fd);
 	if (rt->shared.pool)
 		sys_pool_close(rt->shared.pool);
-	pthread_mutex_destroy(&rt->lock);
-	pthread_cond_destroy(&rt->changed);
-	pthread_cond_destroy(&rt->watch_tick);
+	sys_monitor_close(rt->monitor);
 	config_fini(&rt->cfg);
 	sys_free(rt);
 }
@@ -344,8 +320,41 @@ void runtime_join(rln_runtime *rt)
 	watch_end(rt);
 }
 
-int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size, rln_runtime **out,
-		  struct diag *why)
+/* May this process, on this kernel, run workers at all? */
+static int check_ground(rln_runtime *rt, struct diag *why)
+{
+	if (sys_shadow_stack())
+		return diag_set(why, -EOPNOTSUPP,
+				"shadow stacks are enforced for this process, and task stacks have "
+				"none; run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
+	if (rt->shared.caps->ok)
+		return 0;
+	if (why)
+		*why = rt->shared.caps->why;
+	return rt->shared.caps->why.err;
+}
+
+static int start_workers(rln_runtime *rt, struct diag *why)
+{
+	int e;
+
+	if (is_watched(rt)) /* before the threads: they must not block its signal */
+		sys_trace_open();
+	e = start_threads(rt, why);
+	if (!e)
+		watch_start(rt);
+	for (unsigned i = 0; i < rt->cfg.set.nlisten && !e; i++)
+		e = open_listener(rt, i, why);
+	if (e)
+		atomic_store(&rt->shared.shutdown, true);
+	give_order(rt, !e);
+	if (e)
+		runtime_join(rt);
+	return e;
+}
+
+int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size,
+		  const struct runtime_env *env, rln_runtime **out, struct diag *why)
 {
 	rln_runtime *rt = sys_zalloc(sizeof *rt);
 	int e;
@@ -357,67 +366,29 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size, rln
 		sys_free(rt);
 		return e;
 	}
-	pthread_mutex_init(&rt->lock, NULL);
-	pthread_cond_init(&rt->changed, NULL);
-	pthread_cond_init(&rt->watch_tick, NULL);
 	rt->shared.rt = rt;
 	rt->shared.cfg = &rt->cfg;
-	rt->shared.caps = caps_get();
+	rt->shared.caps = env ? env->caps : caps_get();
+	rt->shared.send_chunk = env ? env->send_chunk : 0;
+	rt->shared.iov_max = env ? env->iov_max : 0;
 	rt->has_main = rt->cfg.set.main != NULL;
-	if (sys_shadow_stack())
-		e = diag_set(why, -EOPNOTSUPP,
-			     "shadow stacks are enforced for this process, and task stacks have "
-			     "none; run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
-	if (!e && !rt->shared.caps->ok) {
-		e = rt->shared.caps->why.err;
-		if (why)
-			*why = rt->shared.caps->why;
-	}
+	e = sys_monitor_open(&rt->monitor);
+	if (e)
+		diag_set(why, e, "no memory");
+	if (!e)
+		e = check_ground(rt, why);
 	if (!e && sys_pool_open(&rt->shared.pool, rt->cfg.set.blocking_threads, BLOCKING_MAX))
 		e = diag_set(why, -ENOMEM, "no memory for the helper threads");
 	if (!e)
 		e = prepare_workers(rt, why);
-	if (e) {
-		free_runtime(rt);
-		return e;
-	}
-	if (is_watched(rt)) {
-		int signo = sys_trace_open();
-		rt->trace_signal = signo > 0 ? signo : 0;
-	}
-	e = start_threads(rt, why);
 	if (!e)
-		watch_start(rt);
-	for (unsigned i = 0; i < rt->cfg.set.nlisten && !e; i++)
-		e = open_listener(rt, i, why);
-	if (e)
-		atomic_store(&rt->shared.shutdown, true);
-	give_order(rt, !e);
+		e = start_workers(rt, why);
 	if (e) {
-		runtime_join(rt);
 		free_runtime(rt);
 		return e;
 	}
 	*out = rt;
 	return 0;
-}
-
-int rln_start_sized(const rln_config *cfg, size_t cfg_size, size_t opts_size, rln_runtime **out)
-{
-	struct diag why = { 0 };
-
-	if (!cfg || !out)
-		return -EINVAL;
-	if (worker_current())
-		return -EDEADLK;
-	int e = runtime_start(cfg, cfg_size, opts_size, out, &why);
-	if (e) {
-		struct log_sink sink = { .fn = NULL };
-		if (cfg_size >= sizeof *cfg)
-			sink = (struct log_sink){ cfg->log, cfg->arg };
-		log_line_to(&sink, RLN_LOG_ERROR, "%s", why.line);
-	}
-	return e;
 }
 
 /* ---- stop */

@@ -3,32 +3,35 @@
 #define RINGLINE_RT_RUNTIME_H
 
 #include "rt/worker.h"
-#include <pthread.h>
 
 struct rln_runtime {
 	struct config cfg;
 	struct worker_shared shared;
 	struct worker *workers;
 	struct sys_thread **threads;
-	struct addr *bound; /* [nlisten] */
-	int *listen_fd;	    /* [nlisten * workers], -1 once taken */
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	unsigned ready; /* workers that have reported */
+	struct addr *bound;	     /* [nlisten] */
+	int *listen_fd;		     /* [nlisten * workers], -1 once taken */
+	struct sys_monitor *monitor; /* of the fields below, while starting */
+	unsigned ready;		     /* workers that have reported */
 	int start_err;
 	struct diag why;
 	enum { RT_PREPARING, RT_GO, RT_ABORT } order;
 	int main_result;
 	bool has_main;
 	struct sys_thread *watch; /* the stall watchdog; NULL: none */
-	int trace_signal;	  /* by which it looks at a worker; 0: none */
 	bool watch_stop;
-	pthread_cond_t watch_tick;
 };
 
-/* Start; on failure the cause is in *why (may be NULL). */
-int runtime_start(const rln_config *cfg, size_t cfg_size, size_t opts_size, rln_runtime **out,
-		  struct diag *why);
+/* What a runtime stands on. */
+struct runtime_env {
+	const struct caps *caps;
+	size_t send_chunk; /* as in struct worker_shared */
+	unsigned iov_max;
+};
+
+/* Start; on failure the cause is in *why (may be NULL). env NULL: this machine's kernel. */
+int runtime_start(const rln_config *cfg, size_t cfg_size, size_t opts_size,
+		  const struct runtime_env *env, rln_runtime **out, struct diag *why);
 /* Block until every worker has ended. */
 void runtime_join(rln_runtime *rt);
 

@@ -444,6 +444,10 @@ static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
 			return -ETIME;
 		if (fault(w, FAULT_EINTR))
 			return -EINTR;
+		if (w->cfg.block) {
+			w->cfg.block(w, r, deadline, w->cfg.ctx);
+			continue;
+		}
 		next = wait_next(r);
 		if (next == SIM_NEVER && deadline == SIM_NEVER) {
 			w->stats.deadlocks++;
@@ -512,6 +516,8 @@ static int sim_enter(struct io_uring *u, unsigned to_submit, unsigned min_comple
 	if (flags & IORING_ENTER_REGISTERED_RING && !r->fd_registered)
 		return -EINVAL;
 	shake(w);
+	if (w->cfg.preempt)
+		w->cfg.preempt(w, w->cfg.ctx);
 	res = enter_deadline(w, flags, arg, arg_bytes, &deadline);
 	if (res)
 		return res;

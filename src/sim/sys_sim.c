@@ -1,7 +1,7 @@
 /*
  * base/sys.h on the current world: virtual time, counted memory, simulated descriptors, seeded
- * randomness. There are no threads, no files and no signals here. Memory that the fake kernel may
- * still use must not be freed; mem_check_free() watches that.
+ * randomness. There are no files and no signals here; threads are in api_thread.c. Memory that the
+ * fake kernel may still use must not be freed; mem_check_free() watches that.
  */
 #include "base/sys.h"
 #include "base/assert.h"
@@ -19,7 +19,7 @@ static struct world *here(void)
 {
 	struct world *w = world_current();
 
-	RLN_ASSERT(w);
+	RLN_ASSERTF(w, "%s", "no simulation runs on this thread");
 	return w;
 }
 
@@ -42,6 +42,10 @@ void sys_random(void *buf, size_t n)
 /* ---- memory: a header of one alignment unit in front, which holds the way back */
 static bool alloc_fails(struct world *w)
 {
+	if (w && chance(w, w->cfg.alloc_one_in)) {
+		w->stats.allocs_failed++;
+		return true;
+	}
 	return w && w->cfg.fail_alloc && ++w->stats.allocs == w->cfg.fail_alloc;
 }
 
@@ -368,9 +372,9 @@ int sys_read_file(const char *path, char *buf, size_t cap)
 	return -ENOENT;
 }
 
-int sys_thread_id(void)
+bool sys_shadow_stack(void)
 {
-	return 1;
+	return false;
 }
 
 void sys_log_write(const char *line)
@@ -396,49 +400,4 @@ int sys_sigaltstack(const stack_t *ss, stack_t *old)
 	if (old)
 		*old = (stack_t){ .ss_flags = SS_DISABLE };
 	return 0;
-}
-
-/* ---- threads: none. A simulated runtime is stepped. */
-int sys_thread_start(struct sys_thread **out, const char *name, void (*fn)(void *), void *arg)
-{
-	(void)out;
-	(void)name;
-	(void)fn;
-	(void)arg;
-	return -ENOSYS;
-}
-
-int sys_thread_join(struct sys_thread *t)
-{
-	(void)t;
-	return -ESRCH;
-}
-
-void sys_thread_yield(void)
-{
-}
-
-int sys_word_wait(_Atomic(uint32_t) *word, uint32_t same)
-{
-	(void)word;
-	(void)same;
-	return -ENOSYS;
-}
-
-void sys_word_wake(_Atomic(uint32_t) *word)
-{
-	(void)word;
-}
-
-int sys_thread_pin(int cpu)
-{
-	(void)cpu;
-	return 0;
-}
-
-int sys_cpu_allowed(int *cpus, int cap)
-{
-	if (cap > 0)
-		cpus[0] = 0;
-	return 1;
 }

@@ -3,6 +3,7 @@
  */
 #include "sim/sim.h"
 #include "base/assert.h"
+#include "ring/caps.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,21 @@ const struct ring_kernel *world_kernel(struct world *w)
 {
 	(void)w;
 	return &ring_kernel_sim;
+}
+
+void world_caps(struct world *w, struct caps *out)
+{
+	*out = (struct caps){ .ok = true,
+			      .multishot_accept = true,
+			      .multishot_recv = true,
+			      .bufring = true,
+			      .direct_alloc = true,
+			      .msg_ring = true,
+			      .msg_ring_fd = true,
+			      .send_zc = true,
+			      .socket_cmd = world_version(w) > LINUX_6_1 && world_rand(w, 4),
+			      .close_sends_fin =
+				      world_version(w) > LINUX_6_12 && world_rand(w, 4) };
 }
 
 const struct world_stats *world_stats(const struct world *w)

@@ -56,7 +56,9 @@ enum world_rate {
 /* Which Linux this world's is, where they differ. Kept to what conformance.h found them to do. */
 enum world_linux { LINUX_SEED, LINUX_6_1, LINUX_6_12, LINUX_6_18, LINUX_7_2, LINUX_COUNT };
 
+struct caps;
 struct world;
+struct sim_ring;
 
 struct world_config {
 	uint8_t version;	    /* enum world_linux; LINUX_SEED: one of them, by seed */
@@ -79,6 +81,14 @@ struct world_config {
 	/* What sys_resolve() answers, on a helper thread. NULL: no host has an address. */
 	int (*resolve)(struct world *w, const char *host, uint16_t port,
 		       struct sockaddr_storage *out, int max);
+	/*
+	 * Simulated threads. block: suspends the caller until something may have happened at ring r
+	 * or deadline has come, and moves the clock; instead of on_wait. preempt: called by each
+	 * enter, lets others run. Either may return on its caller's stack only.
+	 */
+	void (*block)(struct world *w, struct sim_ring *r, int64_t deadline, void *ctx);
+	void (*preempt)(struct world *w, void *ctx);
+	unsigned alloc_one_in; /* allocations fail by chance; 0: none */
 	void *ctx;
 };
 
@@ -88,6 +98,7 @@ struct world_stats {
 	uint64_t fault[FAULT_COUNT];
 	uint64_t cancel_hit, cancel_miss, cancel_partial, cancel_late;
 	uint64_t calls, allocs; /* set-up and register calls; allocations: bounds of fail_* */
+	uint64_t allocs_failed;
 };
 
 struct world *world_new(uint64_t seed, const struct world_config *cfg); /* cfg may be NULL */
@@ -99,6 +110,8 @@ uint64_t world_seed(const struct world *w);
 enum world_linux world_version(const struct world *w); /* never LINUX_SEED */
 /* The fake kernel. Acts on the current world, which must be the one that made the ring. */
 const struct ring_kernel *world_kernel(struct world *w);
+/* What the fake kernel of this world can do, in part by seed: what caps_probe() would find. */
+void world_caps(struct world *w, struct caps *out);
 const struct world_stats *world_stats(const struct world *w);
 /* Of every CQE (request number, result, flags) so far: equal for equal seeds. */
 uint64_t world_hash(const struct world *w);

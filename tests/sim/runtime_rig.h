@@ -142,17 +142,7 @@ static inline int rig_try_init(struct rig *r, struct world *w, const rln_config 
 	int e = config_resolve(c, sizeof *c, sizeof(rln_listen_opts), &r->rt.cfg, why);
 	if (e)
 		return e;
-	r->caps = (struct caps){ .ok = true,
-				 .multishot_accept = true,
-				 .multishot_recv = true,
-				 .bufring = true,
-				 .direct_alloc = true,
-				 .msg_ring = true,
-				 .msg_ring_fd = true,
-				 .send_zc = true,
-				 .socket_cmd = world_version(w) > LINUX_6_1 && world_rand(w, 4),
-				 .close_sends_fin =
-					 world_version(w) > LINUX_6_12 && world_rand(w, 4) };
+	world_caps(w, &r->caps);
 	r->rt.shared.cfg = &r->rt.cfg;
 	r->rt.shared.caps = &r->caps;
 	r->rt.shared.rt = &r->rt;
