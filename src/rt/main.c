@@ -59,7 +59,7 @@ int rln_main_sized(const rln_config *cfg, size_t cfg_size, size_t opts_size)
 	int e = cfg ? runtime_start(cfg, cfg_size, opts_size, NULL, &rt, &why)
 		    : diag_set(&why, -EINVAL, "rln_main: no configuration");
 	if (e) {
-		fprintf(stderr, "ringline: %s\n", why.line);
+		log_line_to(NULL, RLN_LOG_ERROR, "%s", why.line);
 		return 2;
 	}
 	atomic_store(&asked, 0);
