@@ -279,8 +279,8 @@ int search_run(const rln_sim_config *cfg, uint64_t runs, unsigned seconds, struc
 	}
 	*out = sh->result;
 	out->runs = sh->runs + (e == 1);
-	out->completions = sh->completions;
-	out->faults = sh->faults;
+	out->completions = sh->completions + (e == 1 ? sh->result.completions : 0);
+	out->faults = sh->faults + (e == 1 ? sh->result.faults : 0);
 	if (e == 1) {
 		confirm(sh, cfg, out);
 		shrink(sh, cfg, out);
