@@ -37,7 +37,7 @@ void sim_end(struct sim *s, int reason, const char *fmt, ...)
 	s->out->reason = reason;
 	sim_trace(s->w, "failed: %s", s->out->what);
 	s->w->trace = false; /* what follows only takes it down */
-	if (!s->running) { /* the driver itself: there is nothing to leave */
+	if (!s->running) {   /* the driver itself: there is nothing to leave */
 		fprintf(stderr, "sim: seed %llu: %s\n", (unsigned long long)s->w->seed,
 			s->out->what);
 		abort();
