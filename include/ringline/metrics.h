@@ -88,8 +88,8 @@ static inline int rln_stats_get(rln_runtime *rt, unsigned worker, rln_stats *out
 
 /*
  * Write a line for each task of this worker: name, state, what it waits for and since when, where
- * it was spawned, its scopes (innermost first, with the time left), how deep its stack is and was
- * at most where it waited, whose child it is.
+ * it was spawned, its scopes (innermost first, with their places and the time left), how deep its
+ * stack is and was at most where it waited, whose child it is.
  *
  * Returns nothing. Off-worker it writes a line that says so.
  * Owner:   borrows fd.

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINE_MAX_BYTES 1024
+#define LINE_MAX_BYTES 2048
 #define SCOPES_MAX 8 /* shown of one task, innermost first */
 
 struct line {
@@ -47,6 +47,24 @@ static void add_state(struct line *l, const struct task *t)
 	add_ms(l, t->sched->loop->now_ns - t->parked_ns);
 }
 
+/* Of one whose clock starts at the next wait all the time is left. */
+static void add_scope(struct line *l, const struct scope *sc, int64_t now_ns)
+{
+	int64_t end_ns = sc->fresh ? time_after(now_ns, sc->timeout_ns) : sc->deadline_ns;
+
+	add(l, ", %s", sc->shield ? "shield" : sc->group ? "group" : "scope");
+	if (sc->file)
+		add(l, " %s:%d", sc->file, sc->line);
+	if (sc->cancelled) {
+		add(l, " cancelled");
+	} else if (end_ns <= now_ns) {
+		add(l, " expired");
+	} else if (end_ns != INT64_MAX) {
+		add(l, " ends in ");
+		add_ms(l, end_ns - now_ns);
+	}
+}
+
 static void add_scopes(struct line *l, const struct task *t)
 {
 	int64_t now_ns = t->sched->loop->now_ns;
@@ -54,19 +72,14 @@ static void add_scopes(struct line *l, const struct task *t)
 
 	if (t->cancelled)
 		add(l, ", cancelled");
-	for (const struct scope *sc = t->scope; sc; sc = sc->outer) {
-		if (n++ >= SCOPES_MAX)
-			continue;
-		add(l, ", %s", sc->shield ? "shield" : "scope");
-		if (sc->cancelled)
-			add(l, " cancelled");
-		else if (sc->deadline_ns <= now_ns)
-			add(l, " expired");
-		else if (sc->deadline_ns != INT64_MAX) {
-			add(l, " ends in ");
-			add_ms(l, sc->deadline_ns - now_ns);
-		}
-	}
+	for (const struct scope *sc = t->scope; sc; sc = sc->outer)
+		if (n++ < SCOPES_MAX)
+			add_scope(l, sc, now_ns);
+	if (t->base && n < SCOPES_MAX)
+		add(l, ", inherits");
+	for (const struct scope *sc = t->base; sc; sc = scope_around(sc))
+		if (n++ < SCOPES_MAX)
+			add_scope(l, sc, now_ns);
 	if (n > SCOPES_MAX)
 		add(l, ", %u more scopes", n - SCOPES_MAX);
 }

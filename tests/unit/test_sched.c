@@ -379,8 +379,10 @@ TEST(sched_dump_names_tasks_and_what_they_wait_for)
 	const char *text = dump_text();
 	CHECK_HAS(text, "worker 3: 2 tasks, at most 2 at a time\n");
 	CHECK_HAS(text, "task 3.0 test (spawned here.c:7): waits in rln_test for 0.");
-	CHECK_HAS(text, ", cancelled, shield ends in ");
-	CHECK_HAS(text, ", scope ends in ");
+	CHECK_HAS(text, ", cancelled, shield " __FILE__ ":");
+	CHECK_HAS(text, ", scope " __FILE__ ":");
+	CHECK_HAS(text, " ends in 50.");
+	CHECK_HAS(text, " ends in 100.");
 	CHECK_HAS(text, " KiB, at most ");
 	CHECK_HAS(text, "task 3.1 test (spawned here.c:7): ready, stack");
 	wake_all(&queue, 0);
@@ -416,8 +418,10 @@ static int deep_scopes(void *arg)
 		rln_scope_begin(&s[i], i == 10 ? 0 : RLN_FOREVER);
 	rln_scope_cancel(&s[9]);
 	const char *text = dump_text();
-	CHECK_HAS(text, "running, scope expired, scope cancelled, scope, scope, scope, scope, "
-			"scope, scope, 3 more scopes, stack ");
+	CHECK_HAS(text, "running, scope " __FILE__ ":");
+	CHECK_HAS(text, " expired, scope ");
+	CHECK_HAS(text, " cancelled, scope ");
+	CHECK_HAS(text, ", 3 more scopes, stack ");
 	for (unsigned i = 11; i-- > 0;)
 		rln_scope_end(&s[i]);
 	return 0;

@@ -93,16 +93,19 @@ class Task:
         return "waits in %s%s for %.3f s" % (text(self.value["waits_for"]), kernel, ns / 1e9)
 
     def scopes(self):
+        """Its own, innermost first; those it inherits are shown at its parents."""
         found, scope = [], self.value["scope"]
         while int(scope):
-            what = "shield" if bool(scope["shield"]) else "scope"
-            left = int(scope["deadline_ns"])
+            what = "shield" if scope["shield"] else "group" if scope["group"] else "scope"
+            what += " %s:%d" % (text(scope["file"]) or "?", int(scope["line"]))
+            left = int(scope["deadline_ns"]) - self.worker.now_ns
+            endless = int(scope["deadline_ns"]) == 2 ** 63 - 1
+            if bool(scope["fresh"]): # its clock starts at the next wait
+                left, endless = int(scope["timeout_ns"]), int(scope["timeout_ns"]) == 2 ** 63 - 1
             if bool(scope["cancelled"]):
                 what += " cancelled"
-            elif left <= self.worker.now_ns:
-                what += " expired"
-            elif left != 2 ** 63 - 1:
-                what += " ends in %.3f s" % ((left - self.worker.now_ns) / 1e9)
+            elif not endless:
+                what += " ends in %.3f s" % (left / 1e9) if left > 0 else " expired"
             found.append(what)
             scope = scope["outer"]
         return found
