@@ -23,27 +23,25 @@ static int pump(void *arg)
 	return n < 0 ? (int)n : rln_shutdown_send(l->to); /* pass the half-close on */
 }
 
-/* This task is one leg, its child the other. */
 static void proxy(rln_conn down, void *arg)
 {
 	const char *upstream = arg;
+	int e = 0;
 	RLN_CONN(up);
-	struct leg there = { .from = down }, back = { .to = down };
-	/* The child's own copy of its leg: it may outlive this frame by a moment. */
-	const rln_task_opts opts = { .name = "back", .copy = &back, .copy_size = sizeof back };
-	rln_task child;
-	int err;
 
 	if (RLN_WITHIN(RLN_SEC(3), rln_connect(upstream, NULL, &up)) < 0) {
 		rln_reset(down);
 		return;
 	}
-	there.to = back.from = up;
-	if (rln_spawn(pump, NULL, &opts, &child) < 0)
-		return;
-	if (pump(&there) < 0)
-		rln_cancel(child);
-	if (rln_join(child, &err) < 0 || err < 0) {
+	{
+		struct leg there = { down, up }, back = { up, down };
+		RLN_GROUP(g); /* declared last: both legs end before what they use goes */
+
+		rln_group_spawn(&g, pump, &there);
+		rln_group_spawn(&g, pump, &back);
+		e = rln_group_wait(&g); /* the first failure cancels the other leg */
+	}
+	if (e < 0) {
 		rln_reset(down); /* a cut stream must not look like a whole one */
 		rln_reset(up);
 	}

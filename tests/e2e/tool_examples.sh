@@ -79,6 +79,32 @@ except ConnectionResetError:
     pass'
 	stop "proxy without upstream"
 fi
+# A silent backend, one that is not there, and the echo server.
+python3 -c '
+import socket, sys
+l = socket.create_server(("127.0.0.1", 0))
+print(l.getsockname()[1], flush=True)
+sys.stdin.read()' > >(read -r p && echo "$p" >"$work/silent") < <(sleep 60) &
+silent=$!
+servers+=("$silent")
+for _ in $(seq 200); do [ -s "$work/silent" ] && break || sleep 0.05; done
+silent_addr=127.0.0.1:$(cat "$work/silent")
+if start 1 "$examples/first" 127.0.0.1:0 "$silent_addr" 127.0.0.1:1 "127.0.0.1:$port"; then
+	check "first: the only backend that answers" talk "${addr[0]}" '
+for i in range(50):
+    s.sendall(b"question %d\n" % i)
+    assert recv(len(b"question %d\n" % i)) == b"question %d\n" % i'
+	stop first
+fi
+if start 1 "$examples/first" 127.0.0.1:0 "$silent_addr" 127.0.0.1:1; then
+	check "first: nobody answers in time" talk "${addr[0]}" '
+s.sendall(b"question\n")
+assert recv(7) == b"nobody\n"'
+	stop "first without answers"
+fi
+one_line_usage "first: no backend" "usage: first" "$examples/first" 127.0.0.1:0
+kill "$silent"
+
 pid=$echo_pid
 stop echo
 
@@ -114,6 +140,32 @@ for i in range(1000):
     assert recv(len(b"line %d\n" % i)) == b"line %d\n" % i'
 	done
 	stop modes
+fi
+
+# Whoever gets a line of his own back has joined.
+if start 1 "$examples/chat" 127.0.0.1:0; then
+	check "chat: what one writes, all get" talk "${addr[0]}" '
+others = [socket.create_connection((host, int(port))) for _ in range(5)]
+members = [s] + others
+def line(m):
+    got = b""
+    while not got.endswith(b"\n"):
+        got += m.recv(1)
+    return got
+for i, m in enumerate(others):
+    m.settimeout(20)
+    m.sendall(b"joined %d\n" % i)
+    while line(m) != b"joined %d\n" % i:
+        pass
+s.sendall(b"hello\n")
+for m in members:
+    while line(m) != b"hello\n":
+        pass
+others.pop().close()
+s.sendall(b"still here\n")
+for m in [s] + others:
+    assert line(m) == b"still here\n"'
+	stop chat
 fi
 
 # SIGTERM while a request is being served: it is answered, then all ends.
