@@ -95,7 +95,7 @@ def measure(server, options):
     result = json.loads(run.stdout)
     requests = result["requests_total"]
     return {"cpu_us": (server.cpu_ns() - cpu) / 1e3 / requests,
-            "syscalls": (server.syscalls() - calls) / requests,
+            "syscalls": None if calls is None else (server.syscalls() - calls) / requests,
             "rate": result["requests_per_second"],
             "p50_us": result["latency_us"]["p50"], "p99_us": result["latency_us"]["p99"],
             "foreign": max(0.0, foreign), "rss_kib": server.memory_kib()}
@@ -131,7 +131,12 @@ def ratio(rounds, name, base, field):
 
 def report(rounds, repeated, names, options):
     def middle(name, field):
-        return statistics.median(r[name][field] for r in rounds)
+        values = [r[name][field] for r in rounds]
+        return None if None in values else statistics.median(values)
+
+    def calls(name):
+        value = middle(name, "syscalls")
+        return "-" if value is None else "%.3f" % value
 
     print("echo, %d bytes x %d connections, pipeline %d; %d rounds of %.1f s a server, %d more "
           "repeated for foreign load" % (options.size, options.connections, options.pipeline,
@@ -145,7 +150,7 @@ def report(rounds, repeated, names, options):
     for name in names:
         print(row % (name, "%.0f" % middle(name, "rate"), "%.0f" % middle(name, "p50_us"),
                      "%.0f" % middle(name, "p99_us"), "%.2f" % middle(name, "cpu_us"),
-                     "%.3f" % middle(name, "syscalls"),
+                     calls(name),
                      "%.1f" % (middle(name, "rss_kib") / 1024)))
     ratios = {}
     print("\nserver CPU per request, median of pair ratios [95 % interval]")
@@ -172,6 +177,8 @@ def parse_options():
                         help="foreign CPU above which a round is repeated, in CPUs (0.2)")
     parser.add_argument("--modes", default="callback,request,task", help="which of ringline's")
     parser.add_argument("--against", metavar="BUILD", help="compare with this build's servers too")
+    parser.add_argument("--peers", action="store_true",
+                        help="also the servers of bench/peers that were built (libuv, libevent)")
     parser.add_argument("--json", help="write every run to this file")
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds <= 0:
@@ -194,6 +201,13 @@ def main():
         if options.against: # the same server of another build, say of the commit before
             other = os.path.join(options.against, "bin", "ringline")
             commands[mode + "-old"] = [other] + ring[1:] + ["--mode", mode]
+    if options.peers:
+        for name in ("libuv", "libevent"):
+            peer = os.path.join(options.build, "bench", "peers", name + "_echo")
+            if os.path.exists(peer):
+                commands[name] = [peer]
+            else:
+                print("without %s: it is not installed, or %s is not built" % (name, peer))
     servers = []
     try:
         for name, command in commands.items():

@@ -57,4 +57,23 @@ if(RINGLINE_BUILD_EXAMPLES)
 		ringline_program(bench_${name} FOLDER bench NAME ${name} SOURCES ${file})
 		target_include_directories(bench_${name} SYSTEM PRIVATE "${RINGLINE_URING_INCLUDE}")
 	endforeach()
+
+	# Other libraries' servers, to compare with: where the libraries are.
+	foreach(peer "libuv;uv.h;uv" "libevent;event2/event.h;event_core")
+		list(GET peer 0 name)
+		list(GET peer 1 header)
+		list(GET peer 2 library)
+		find_path(RINGLINE_PEER_${name}_INCLUDE ${header})
+		find_library(RINGLINE_PEER_${name} ${library})
+		mark_as_advanced(RINGLINE_PEER_${name}_INCLUDE RINGLINE_PEER_${name})
+		if(CMAKE_CROSSCOMPILING OR NOT RINGLINE_PEER_${name}_INCLUDE
+			OR NOT RINGLINE_PEER_${name})
+			continue()
+		endif()
+		ringline_program(peer_${name} FOLDER bench/peers NAME ${name}_echo
+			SOURCES "${PROJECT_SOURCE_DIR}/bench/peers/${name}_echo.c"
+			LINK "${RINGLINE_PEER_${name}}")
+		target_include_directories(peer_${name} SYSTEM PRIVATE
+			"${RINGLINE_PEER_${name}_INCLUDE}")
+	endforeach()
 endif()
