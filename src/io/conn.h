@@ -55,7 +55,6 @@ enum ctl_kind {
 struct recv_into {
 	uint8_t *p;
 	size_t n, got;
-	bool all;    /* MSG_WAITALL: rln_recv_full */
 	bool done;   /* the op has ended */
 	bool cancel; /* the reader wants it back */
 	int err;
@@ -88,6 +87,7 @@ struct conn {
 		const struct sockaddr *target; /* CTL_CONNECT */
 		struct give *give;	       /* giving: on its way to another worker */
 		struct listener *reopen;       /* accepted again while the close CQE was out */
+		struct give_msg *arrived;      /* handed over meanwhile (arrived_here) */
 	};
 	struct chunks rx;   /* received, not taken */
 	struct chunk *lent; /* one reference for the view the reader holds */
@@ -153,6 +153,7 @@ struct conn {
 	bool starved : 1;	    /* waits for a stack */
 	bool took : 1;		    /* bytes were taken since the request handler began */
 	bool giving : 1;	    /* being handed to another worker */
+	bool arrived_here : 1;	    /* its slot was taken by a hand-over before its close CQE */
 	bool shut_before_close : 1; /* SHUTDOWN(RDWR) went out: see caps.close_sends_fin */
 	bool untaken : 1;	    /* waits for rln_accept() */
 	bool own_mode : 1;	    /* mode is this connection's: connect, adopt, rln_to_task */
@@ -201,6 +202,9 @@ static inline bool conn_ctl_busy(const struct conn *c)
 {
 	return c->ctl.state != OP_IDLE;
 }
+
+/* A connection that was handed over stands in slot, whose last one is gone. Takes g. (give.c) */
+void give_open(struct io *io, unsigned slot, struct give_msg *g);
 
 /* ---- receive (conn_recv.c) */
 extern const struct op_class conn_recv_class;

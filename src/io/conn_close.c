@@ -244,7 +244,8 @@ void conn_close_step(struct conn *c)
 void conn_closed(struct conn *c, int res)
 {
 	struct io *io = c->io;
-	struct listener *reopen = c->reopen, *lis = c->mode->listener;
+	struct give_msg *arrived = c->arrived_here ? c->arrived : NULL;
+	struct listener *reopen = c->arrived_here ? NULL : c->reopen, *lis = c->mode->listener;
 	unsigned char peer[sizeof c->peer];
 	socklen_t peer_bytes = c->peer_bytes;
 
@@ -258,6 +259,7 @@ void conn_closed(struct conn *c, int res)
 	if (++c->generation == 0)
 		c->generation = 1;
 	c->reopen = NULL;
+	c->arrived_here = false;
 	io->stats.conns_owned--;
 	if (conn_explicit_slot(c))
 		files_slot_free(&io->files, c->slot);
@@ -268,8 +270,12 @@ void conn_closed(struct conn *c, int res)
 		memcpy(peer, c->peer.raw, sizeof peer);
 		listen_accepted(reopen, c->slot, c->io->caps->socket_cmd ? NULL : peer, peer_bytes);
 	}
+	if (arrived)
+		give_open(io, c->slot, arrived);
 	if (lis)
 		listen_conn_gone(lis);
+	else if (!conn_explicit_slot(c)) /* handed over to us: it took the room of an accept */
+		listen_room_changed(io);
 }
 
 /* ---- public */

@@ -28,9 +28,24 @@ struct give_msg {
 /* What stays: the operation on the sending ring. */
 struct give {
 	struct op_io io;
+	unsigned to; /* the other worker */
 	struct conn *conn;
 	struct give_msg *msg;
 };
+
+/* It did not arrive: the message is ours, the connection has no owner. */
+static void refused(struct give *g, int err)
+{
+	struct conn *c = g->conn;
+
+	log_line(RLN_LOG_ERROR, "rln_give: the other worker refused: %s; connection closed",
+		 rln_strerror(err));
+	c->giving = false;
+	c->give = NULL;
+	conn_close(c, err);
+	sys_free(g->msg);
+	sys_free(g);
+}
 
 static void sent(struct op_io *op, const struct op_event *ev)
 {
@@ -38,14 +53,9 @@ static void sent(struct op_io *op, const struct op_event *ev)
 	struct conn *c = g->conn;
 
 	op_reset(&op->op);
-	if (ev->res < 0) { /* it did not arrive: the message is ours, the connection has no owner */
-		log_line(RLN_LOG_ERROR, "rln_give: the other worker refused: %s; connection closed",
-			 rln_strerror(ev->res));
-		c->giving = false;
-		c->give = NULL;
-		conn_close(c, ev->res);
-		sys_free(g->msg);
-		sys_free(g);
+	if (ev->res < 0) {
+		c->io->give_end(c->io->ring_of_ctx, g->to);
+		refused(g, ev->res);
 		return;
 	}
 	sys_free(g);
@@ -71,11 +81,14 @@ void give_step(struct conn *c)
 	size_t n = c->rx.bytes;
 	struct give_msg *m = sys_alloc(sizeof *m + n);
 	if (!m) {
-		c->giving = false;
-		c->give = NULL;
-		sys_free(g->msg);
-		sys_free(g);
-		conn_close(c, -ENOMEM);
+		refused(g, -ENOMEM);
+		return;
+	}
+	/* it may have begun to stop since rln_give looked; from here on it waits for us */
+	int ring_fd = c->io->give_begin(c->io->ring_of_ctx, g->to);
+	if (ring_fd < 0) {
+		sys_free(m);
+		refused(g, ring_fd);
 		return;
 	}
 	*m = *g->msg;
@@ -90,19 +103,14 @@ void give_step(struct conn *c)
 	op_submit(&c->io->loop->ops, &g->io.op);
 }
 
-void give_arrived(void *ctx, const struct io_uring_cqe *cqe)
+void give_open(struct io *io, unsigned slot, struct give_msg *g)
 {
-	struct io *io = ctx;
-	struct give_msg *g = (struct give_msg *)(uintptr_t)(cqe->user_data & ~(uint64_t)GIVE_TAG);
-
-	if (!(cqe->user_data & GIVE_TAG) || cqe->res < 0)
-		return;
-	struct conn *c = conn_at(io, (unsigned)cqe->res);
+	struct conn *c = conn_at(io, slot);
 	struct conn_mode *m = sys_alloc(sizeof *m);
 	struct chunk *k = g->bytes ? chunk_heap(io, g->bytes) : NULL;
 	if (!c || !m || (g->bytes && !k) || c->life != LIFE_CLOSED) {
 		log_line(RLN_LOG_ERROR, "rln_give: out of memory; connection closed");
-		files_remove(&io->files, (unsigned)cqe->res);
+		files_remove(&io->files, slot);
 		sys_free(m);
 		if (k)
 			chunk_unref(k);
@@ -124,6 +132,26 @@ void give_arrived(void *ctx, const struct io_uring_cqe *cqe)
 	sys_free(g);
 	io->stats.taken++;
 	conn_serve(c);
+	if (io->cancelled)
+		conn_abort(c, -ESHUTDOWN); /* too late: it ends as all others have */
+}
+
+/* The kernel frees a slot before its close CQE is seen: the one before may stand there still. */
+void give_arrived(void *ctx, const struct io_uring_cqe *cqe)
+{
+	struct io *io = ctx;
+	struct give_msg *g = (struct give_msg *)(uintptr_t)(cqe->user_data & ~(uint64_t)GIVE_TAG);
+
+	if (!(cqe->user_data & GIVE_TAG) || cqe->res < 0)
+		return;
+	io->give_end(io->ring_of_ctx, io->cfg.worker);
+	struct conn *c = conn_at(io, (unsigned)cqe->res);
+	if (!c || c->life == LIFE_CLOSED || c->phase != CLOSE_DIRECT || c->reopen) {
+		give_open(io, (unsigned)cqe->res, g);
+		return;
+	}
+	c->arrived_here = true;
+	c->arrived = g;
 }
 
 int rln_give(rln_conn h, unsigned worker, void (*on_conn)(rln_conn c, void *arg), void *arg)
@@ -156,6 +184,7 @@ int rln_give(rln_conn h, unsigned worker, void (*on_conn)(rln_conn c, void *arg)
 		return -ENOMEM;
 	op_io_init(&g->io, OP_MSG_RING_FD, sent);
 	g->io.a.fd = ring_fd;
+	g->to = worker;
 	g->conn = c;
 	struct give_msg *m = g->msg;
 	m->mode = *c->mode;

@@ -74,8 +74,14 @@ struct io {
 	bool leased; /* after io_close(): an rln_buf is still held, its memory stays */
 	int64_t drain_began_ns;
 	unsigned drain_passes; /* turns until idle connections close */
-	/* The ring fd of another worker of this runtime, or -errno (rln_give). Set by rt/. */
+	/*
+	 * rln_give, set by rt/. ring_of: the ring fd of another worker of this runtime, or -errno.
+	 * give_begin: the same, and if it succeeds that worker does not stop before give_end, which
+	 * it calls itself when the connection has arrived, or the sender when it did not.
+	 */
 	int (*ring_of)(void *ctx, unsigned worker);
+	int (*give_begin)(void *ctx, unsigned worker);
+	void (*give_end)(void *ctx, unsigned worker);
 	void *ring_of_ctx;
 	struct io_stats stats;
 };

@@ -370,7 +370,7 @@ static ssize_t recv_memory(rln_conn h, uint8_t *buf, size_t n, bool all, const c
 		if (got == n || (got && !all) || c->read != READ_OPEN)
 			break;
 		if (n - got >= INTO_MIN) {
-			struct recv_into into = { .p = buf + got, .n = n - got, .all = all };
+			struct recv_into into = { .p = buf + got, .n = n - got };
 			e = receive_into(c, h, &into, call);
 			got += into.got;
 		} else {

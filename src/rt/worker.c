@@ -56,9 +56,9 @@ static bool drain_moves(struct worker *w)
 	case WORKER_DRAINING:
 		return w->drain_due || drained(w);
 	case WORKER_CANCELLING:
-		return w->kill_due ||
-		       (!w->sched.stats.tasks && !w->io.stats.conns_owned &&
-			list_empty(&w->io.listeners) && !w->inbox_closed && !w->loop.inbox.due);
+		return w->kill_due || (!w->sched.stats.tasks && !w->io.stats.conns_owned &&
+				       list_empty(&w->io.listeners) && !w->inbox_closed &&
+				       !w->loop.inbox.due && !atomic_load(&w->gifts));
 	default:
 		return false;
 	}
@@ -84,6 +84,32 @@ static int ring_of(void *p, unsigned index)
 	return atomic_load(&to->gone) ? -ESHUTDOWN : to->loop.ring.u.ring_fd;
 }
 
+/*
+ * The count goes up before the look at gone, which goes up before the look at the count: one of the
+ * two sees the other.
+ */
+static int give_begin(void *p, unsigned index)
+{
+	struct worker *w = p, *to = &w->shared->workers[index];
+
+	atomic_fetch_add(&to->gifts, 1);
+	if (!atomic_load(&to->gone))
+		return to->loop.ring.u.ring_fd;
+	if (atomic_fetch_sub(&to->gifts, 1) == 1)
+		inbox_wake(&to->loop.inbox);
+	return -ESHUTDOWN;
+}
+
+/* On the worker that was given to, or, when it did not arrive, on the giver: then it must be told.
+ */
+static void give_end(void *p, unsigned index)
+{
+	struct worker *w = p, *to = &w->shared->workers[index];
+
+	if (atomic_fetch_sub(&to->gifts, 1) == 1 && to != w)
+		inbox_wake(&to->loop.inbox);
+}
+
 /* ---- life */
 static int open_io(struct worker *w, struct diag *why)
 {
@@ -103,6 +129,8 @@ static int open_io(struct worker *w, struct diag *why)
 	};
 	int e = io_open(&w->io, &w->loop, &w->sched, w->shared->caps, &io, why);
 	w->io.ring_of = ring_of;
+	w->io.give_begin = give_begin;
+	w->io.give_end = give_end;
 	w->io.ring_of_ctx = w;
 	return e;
 }
@@ -315,8 +343,8 @@ static int drain_step(struct worker *w)
 		    !list_empty(&w->io.listeners) || sched_busy(&w->sched) || io_busy(&w->io))
 			return 0;
 		if (!w->inbox_closed) {
-			if (w->loop.inbox.due) /* whoever sends it ends the wait */
-				return 0;
+			if (w->loop.inbox.due || atomic_load(&w->gifts))
+				return 0; /* whoever sends it ends the wait */
 			w->inbox_closed = true;
 			timer_cancel(&w->loop.wheel, &w->drain_timer);
 			inbox_close(&w->loop.inbox);

@@ -46,9 +46,10 @@ struct worker {
 	uint8_t phase;	/* enum worker_state */
 	bool cut_short; /* a task or connection had to be cancelled at drain_timeout */
 	bool inbox_closed, drain_due, kill_due, io_open;
-	atomic_bool gone; /* takes no connections from others any more */
-	bool dead;	  /* its ring became unusable: nothing of it can be closed in order */
-	bool look_again;  /* drain_step() moved: no sleep before it has looked once more */
+	atomic_bool gone;  /* takes no connections from others any more */
+	atomic_uint gifts; /* connections on their way here; it does not stop before they came */
+	bool dead;	   /* its ring became unusable: nothing of it can be closed in order */
+	bool look_again;   /* drain_step() moved: no sleep before it has looked once more */
 	struct timer drain_timer;
 	struct list user_timers; /* running rln_timers; stopped when the worker stops */
 	int64_t shutdown_ns;
