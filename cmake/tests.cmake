@@ -81,6 +81,21 @@ endforeach()
 ringline_test_folder(fault INTERNAL LINK ${kv_library} ringline_internal
 	-Wl,--wrap=ring_kernel_uring)
 
+# The program of ./dev sim.
+file(GLOB driver_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/sim/driver/*.c")
+if(sim_sources AND driver_sources)
+	add_executable(sim_driver ${driver_sources})
+	ringline_flags(sim_driver)
+	target_include_directories(sim_driver PRIVATE "${PROJECT_SOURCE_DIR}/tests"
+		"${PROJECT_SOURCE_DIR}/tests/sim" "${PROJECT_SOURCE_DIR}/include"
+		"${PROJECT_SOURCE_DIR}/src")
+	target_include_directories(sim_driver SYSTEM PRIVATE "${RINGLINE_URING_INCLUDE}")
+	target_link_libraries(sim_driver PRIVATE ringline_sim_internal Threads::Threads)
+	set_target_properties(sim_driver PROPERTIES OUTPUT_NAME sim
+		RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/sim")
+	add_dependencies(tests sim_driver)
+endif()
+
 # Scripts get the build folder as their argument; lib*.sh is what they share.
 file(GLOB scripts CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/e2e/*.sh")
 list(FILTER scripts EXCLUDE REGEX "/lib[^/]*\\.sh$")

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define SQ_MAX 32768
+#define WAIT_STILL_MAX 10000 /* looks of a wait at one instant */
 #define SETUP_KNOWN                                                                        \
 	(IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED |              \
 	 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | \
@@ -425,18 +426,32 @@ static int64_t wait_next(struct sim_ring *r)
 		return earlier(ring_next(r), world_next(w));
 	next = w->cfg.on_wait(w, w->cfg.ctx);
 	next = earlier(next, world_next(w)); /* as it is after that */
+	if (w->cfg.rings_by_hand)
+		return earlier(next, ring_next(r));
 	list_for_each (n, &w->rings)
 		next = earlier(next, ring_next(container_of(n, struct sim_ring, node)));
 	return next;
 }
 
+int64_t world_ring_next(const struct world *w, int ring_fd)
+{
+	return ring_next(w->fd[ring_fd]->ring);
+}
+
 static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
 {
 	struct world *w = r->w;
+	unsigned still = 0;
+	int64_t then = w->now;
 
 	for (;;) {
 		int64_t next;
 
+		still = w->now == then ? still + 1 : 0;
+		then = w->now;
+		if (still > WAIT_STILL_MAX)
+			world_violates(w, PROP_P6, "ring %u waits and the clock stands still",
+				       r->id);
 		progress(r);
 		if (r->cq_tail - __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE) >= want)
 			return 0;
@@ -453,7 +468,9 @@ static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
 			w->stats.deadlocks++;
 			if (w->cfg.on_deadlock)
 				w->cfg.on_deadlock(w, w->cfg.ctx);
-			world_fail(w, "deadlock: ring %u waits and nothing can ever happen", r->id);
+			world_violates(w, PROP_P5,
+				       "deadlock: ring %u waits and nothing can ever happen",
+				       r->id);
 		}
 		world_run_until(w, earlier(next, deadline));
 	}
@@ -510,7 +527,8 @@ static int sim_enter(struct io_uring *u, unsigned to_submit, unsigned min_comple
 	int64_t deadline;
 	int res;
 
-	w->stats.enters++;
+	if (++w->stats.enters == w->cfg.calm_at)
+		world_calm(w);
 	if (r->disabled)
 		return -EBADFD;
 	if (flags & IORING_ENTER_REGISTERED_RING && !r->fd_registered)

@@ -61,7 +61,8 @@ struct sim_sock {
 	unsigned backlog_len, backlog_max, id;
 	int family, type, err; /* err: told once, to whoever asks first */
 	enum sock_state state;
-	bool fin_in; /* FIN follows the last byte of rx */
+	bool fin_in;   /* FIN follows the last byte of rx */
+	bool fin_said; /* the far end sent it; fin_in stands for a reset, too */
 	bool rd_shut, wr_shut, bound, reuseport;
 	bool hup;      /* broken: reads end, writes fail */
 	bool ended;    /* FIN came before whatever broke it: reads end, they do not fail */
@@ -177,6 +178,8 @@ struct world {
 	unsigned held;	    /* entries of all rings' removed */
 	unsigned inline_in; /* 1 in n operations is not tried at submission; 0: all are */
 	bool trace, zero_with_buffer;
+	struct sim_tracing *kept;
+	uint64_t fault_rng[FAULT_COUNT];
 };
 
 /* sim_rand.c */
@@ -187,7 +190,9 @@ bool chance(struct world *w, unsigned one_in);
 bool fault(struct world *w, enum world_fault f);
 int64_t latency(struct world *w);
 size_t rand_size(struct world *w, size_t max); /* 1..max, small ones more often */
-void sim_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void trace_line(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Costs one branch when nobody looks. */
+#define sim_trace(w, ...) ((w)->trace || (w)->kept ? trace_line(w, __VA_ARGS__) : (void)0)
 
 /* sim_file.c */
 struct sim_file *file_new(enum sim_kind kind);

@@ -49,8 +49,8 @@ static void check_list(struct world *w, const struct list *l, const void *p, siz
 
 		for (unsigned i = 0; i < q->iovs; i++)
 			if (overlaps(q->iov[i].iov_base, q->iov[i].iov_len, p, n))
-				world_fail(
-					w,
+				world_violates(
+					w, PROP_P2,
 					"memory of request %llu (opcode %u) freed before it ended",
 					(unsigned long long)q->seq, q->sqe.opcode);
 	}
@@ -64,13 +64,15 @@ static void check_groups(struct sim_ring *r, const void *p, size_t n)
 		if (!s->br)
 			continue;
 		if (overlaps(s->br, s->entries * sizeof(s->br->bufs[0]), p, n))
-			world_fail(r->w, "buffer ring %u freed while registered", s->bgid);
+			world_violates(r->w, PROP_P2, "buffer ring %u freed while registered",
+				       s->bgid);
 		for (uint16_t i = s->head; i != s->seen; i++) {
 			const struct io_uring_buf *b = &s->br->bufs[i & (s->entries - 1)];
 
 			if (overlaps((void *)(uintptr_t)b->addr, b->len, p, n))
-				world_fail(r->w, "buffer %u of group %u freed while published",
-					   b->bid, s->bgid);
+				world_violates(r->w, PROP_P2,
+					       "buffer %u of group %u freed while published",
+					       b->bid, s->bgid);
 		}
 	}
 }
@@ -115,14 +117,15 @@ static void group_look(struct sim_ring *r, struct sim_group *g)
 	uint16_t tail = __atomic_load_n(&g->br->tail, __ATOMIC_ACQUIRE);
 
 	if ((uint16_t)(tail - g->head) > g->entries)
-		world_fail(r->w, "group %u: %u buffers published in a ring of %u", g->bgid,
-			   (uint16_t)(tail - g->head), g->entries);
+		world_violates(r->w, PROP_P2, "group %u: %u buffers published in a ring of %u",
+			       g->bgid, (uint16_t)(tail - g->head), g->entries);
 	for (; g->seen != tail; g->seen++) {
 		const struct io_uring_buf *b = &g->br->bufs[g->seen & (g->entries - 1)];
 		struct sim_buf *k = group_buf(g, b->bid);
 
 		if (k->kernel)
-			world_fail(r->w, "group %u: buffer %u published twice", g->bgid, b->bid);
+			world_violates(r->w, PROP_P2, "group %u: buffer %u published twice",
+				       g->bgid, b->bid);
 		k->addr = (uint8_t *)(uintptr_t)b->addr;
 		k->len = b->len;
 		k->kernel = true;

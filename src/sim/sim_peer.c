@@ -125,8 +125,8 @@ static void peer_ended(struct sim_peer *p, enum peer_end end)
 		sock_close(s);
 	}
 	if (p->cfg.strict && end != PEER_CLEAN && end != PEER_LEFT)
-		world_fail(p->w, "peer %u ended %s: sent %zu, received %zu of %zu", p->id,
-			   names[end], p->sent, p->received, p->cfg.bytes);
+		world_violates(p->w, PROP_P3, "peer %u ended %s: sent %zu, received %zu of %zu",
+			       p->id, names[end], p->sent, p->received, p->cfg.bytes);
 }
 
 /* Its socket is destroyed under it: only when the whole world is freed. */
@@ -167,12 +167,13 @@ static ssize_t take(struct sim_peer *p, size_t most)
 
 	for (ssize_t i = 0; i < n; i++) {
 		if (p->received + (size_t)i >= p->sent)
-			world_fail(p->w, "peer %u: byte %zu came back before it was sent", p->id,
-				   p->received + (size_t)i);
+			world_violates(p->w, PROP_P3,
+				       "peer %u: byte %zu came back before it was sent", p->id,
+				       p->received + (size_t)i);
 		if (buf[i] != pattern(p, p->received + (size_t)i))
-			world_fail(p->w, "peer %u: byte %zu is %u, not %u", p->id,
-				   p->received + (size_t)i, buf[i],
-				   pattern(p, p->received + (size_t)i));
+			world_violates(p->w, PROP_P3, "peer %u: byte %zu is %u, not %u", p->id,
+				       p->received + (size_t)i, buf[i],
+				       pattern(p, p->received + (size_t)i));
 	}
 	if (n > 0)
 		p->received += (size_t)n;

@@ -6,6 +6,7 @@
 #include "sim/sim.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char *const fault_names[] = {
 #define FAULT_NAME(id, what) [FAULT_##id] = #id,
@@ -70,9 +71,12 @@ static unsigned rate_one_in(enum world_rate r)
 	}
 }
 
+/* Each class has its own stream: one that is switched off leaves the others as they were. */
 bool fault(struct world *w, enum world_fault f)
 {
-	if (!chance(w, rate_one_in(w->rate[f])))
+	unsigned one_in = rate_one_in(w->rate[f]);
+
+	if (!one_in || splitmix(&w->fault_rng[f]) % one_in)
 		return false;
 	w->stats.fault[f]++;
 	return true;
@@ -88,6 +92,7 @@ void rand_seed(struct world *w, uint64_t seed)
 		w->rng[i] = splitmix(&s);
 	for (unsigned i = 0; i < FAULT_COUNT; i++) {
 		unsigned n = (unsigned)world_rand(w, 4);
+		w->fault_rng[i] = rand_next(w);
 		w->rate[i] = n < 2 ? RATE_OFF : n == 2 ? RATE_RARE : RATE_FREQUENT;
 		if (w->cfg.fault[i] != RATE_SEED)
 			w->rate[i] = w->cfg.fault[i];
@@ -120,15 +125,41 @@ size_t rand_size(struct world *w, size_t max)
 	return 1 + (size_t)world_rand(w, cap);
 }
 
-void sim_trace(struct world *w, const char *fmt, ...)
+/* ---- the trace: to stderr as it happens, or the last lines kept */
+#define TRACE_LINES 64
+#define TRACE_BYTES 120
+
+struct sim_tracing {
+	unsigned count;
+	char line[TRACE_LINES][TRACE_BYTES];
+};
+
+void world_trace_keep(struct world *w)
 {
+	if (!w->kept)
+		w->kept = calloc(1, sizeof(*w->kept));
+}
+
+void world_trace_print(const struct world *w)
+{
+	const struct sim_tracing *k = w->kept;
+	unsigned n = k ? k->count : 0;
+
+	for (unsigned i = n > TRACE_LINES ? n - TRACE_LINES : 0; i < n; i++)
+		fprintf(stderr, "  %s\n", k->line[i % TRACE_LINES]);
+}
+
+void trace_line(struct world *w, const char *fmt, ...)
+{
+	char text[TRACE_BYTES - 16];
 	va_list ap;
 
-	if (!w->trace)
-		return;
-	fprintf(stderr, "sim %10lld ", (long long)w->now);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	if (w->trace)
+		fprintf(stderr, "sim %10lld %s\n", (long long)w->now, text);
+	if (w->kept)
+		snprintf(w->kept->line[w->kept->count++ % TRACE_LINES], TRACE_BYTES, "%10lld %s",
+			 (long long)(w->now % 1000000000000), text);
 }

@@ -185,6 +185,8 @@ static void sock_fin(struct sim_sock *s)
 	if (s->wr_shut)
 		return;
 	s->wr_shut = true;
+	if (o)
+		o->fin_said = true;
 	if (o && !o->fin_in) {
 		o->fin_in = true;
 		o->news++;
@@ -505,4 +507,17 @@ void socks_detach(struct world *w, const struct sim_ring *r)
 				seg_detach(seg);
 		}
 	}
+}
+
+bool world_sock_in(const struct world *w, int ring_fd, unsigned slot, struct world_sock *out)
+{
+	const struct sim_file *f = ring_fd >= 0 && ring_fd < SIM_FDS ? w->fd[ring_fd] : NULL;
+	const struct sim_ring *r = f && f->kind == SIM_RING ? f->ring : NULL;
+	const struct sim_sock *s;
+
+	if (!r || slot >= r->file_count || !r->files[slot] || r->files[slot]->kind != SIM_SOCK)
+		return false;
+	s = r->files[slot]->sock;
+	*out = (struct world_sock){ s->fin_said, s->hup, s->rx_bytes };
+	return true;
 }

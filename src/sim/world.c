@@ -66,6 +66,7 @@ void world_free(struct world *w)
 		free(m);
 	}
 	world_enter(before == w ? NULL : before);
+	free(w->kept);
 	free(w);
 }
 
@@ -128,6 +129,38 @@ void world_fail(struct world *w, const char *fmt, ...)
 		w->cfg.on_fail(w, text, w->cfg.ctx);
 	fprintf(stderr, "sim: seed %llu: %s\n", (unsigned long long)w->seed, text);
 	abort();
+}
+
+static const char *const prop_names[] = {
+#define PROP_NAME(id, what) [PROP_##id] = #id,
+	WORLD_PROPS(PROP_NAME)
+#undef PROP_NAME
+};
+static const char *const prop_texts[] = {
+#define PROP_TEXT(id, what) [PROP_##id] = what,
+	WORLD_PROPS(PROP_TEXT)
+#undef PROP_TEXT
+};
+
+const char *world_prop_name(enum world_prop p)
+{
+	return prop_names[p];
+}
+
+const char *world_prop_text(enum world_prop p)
+{
+	return prop_texts[p];
+}
+
+void world_violates(struct world *w, enum world_prop p, const char *fmt, ...)
+{
+	char text[300];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	world_fail(w, "%s (%s): %s", prop_names[p], prop_texts[p], text);
 }
 
 int64_t world_now(const struct world *w)

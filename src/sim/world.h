@@ -45,6 +45,31 @@ enum world_fault {
 };
 const char *world_fault_name(enum world_fault f);
 
+/* What every run must keep. X(NAME, "in words") */
+#define WORLD_PROPS(X)                                                                     \
+	X(P1, "exactly once: one terminal event per operation, call, release and message") \
+	X(P2, "kernel-owned memory is neither touched nor freed")                          \
+	X(P3, "byte streams arrive whole and in order")                                    \
+	X(P4, "quiescence: at the end everything is home")                                 \
+	X(P5, "no lost wakeup: who waits has something to wait for")                       \
+	X(P6, "liveness: when faults stop, everything ends")                               \
+	X(P7, "no spin: work is bounded by what happens")                                  \
+	X(P8, "fairness: who is ready is served")                                          \
+	X(P9, "bounds: memory, queues, lateness")                                          \
+	X(P10, "errors are told, and stay: no end of stream after a reset")                \
+	X(P11, "timers are never early, and fire once")                                    \
+	X(P12, "order: the sends of a connection leave in call order")                     \
+	X(P13, "determinism: a seed is a run")
+
+enum world_prop {
+#define WORLD_PROP_ENUM(id, what) PROP_##id,
+	WORLD_PROPS(WORLD_PROP_ENUM)
+#undef WORLD_PROP_ENUM
+		PROP_COUNT
+};
+const char *world_prop_name(enum world_prop p); /* "P3" */
+const char *world_prop_text(enum world_prop p);
+
 enum world_rate {
 	RATE_SEED, /* off, rare or frequent: the seed decides */
 	RATE_OFF,
@@ -67,6 +92,7 @@ struct world_config {
 	unsigned backlog_max;	    /* 0: what listen(2) asked for */
 	uint32_t setup_refused;	    /* set-up flags this kernel does not know: -EINVAL */
 	unsigned fail_alloc;	    /* the i-th allocation of the system table fails; 0: none */
+	uint64_t calm_at;	    /* faults stop at this enter; 0: never by themselves */
 	unsigned fail_call;	    /* the i-th ring set-up or register call fails; 0: none */
 	int fail_errno;		    /* with this; 0: ENOMEM */
 	/* Both default to printing the seed and aborting. They must not return to the world. */
@@ -89,6 +115,7 @@ struct world_config {
 	void (*block)(struct world *w, struct sim_ring *r, int64_t deadline, void *ctx);
 	void (*preempt)(struct world *w, void *ctx);
 	unsigned alloc_one_in; /* allocations fail by chance; 0: none */
+	bool rings_by_hand;    /* on_wait speaks for the other rings as well (world_ring_next) */
 	void *ctx;
 };
 
@@ -118,6 +145,12 @@ uint64_t world_hash(const struct world *w);
 void world_on_deadlock(struct world *w, void (*fn)(struct world *w, void *ctx), void *ctx);
 /* Fails the world: for oracles of tests. */
 void world_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same, naming the property. */
+void world_violates(struct world *w, enum world_prop p, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Keep the last events as text from here on; world_trace_print() shows them. */
+void world_trace_keep(struct world *w);
+void world_trace_print(const struct world *w);
 
 int64_t world_now(const struct world *w);
 /* Bytes the system table has handed out by sys_alloc() and its kin; no mappings. */
@@ -126,6 +159,8 @@ size_t world_alloc_bytes(const struct world *w);
 uint64_t world_rand(struct world *w, uint64_t n);
 /* When something happens next that is not a runtime's doing; INT64_MAX: never. */
 int64_t world_next(const struct world *w);
+/* When something happens next on that ring; INT64_MAX: not without others. */
+int64_t world_ring_next(const struct world *w, int ring_fd);
 /* Advance the clock to t (never back) and let everything due by then happen. */
 void world_run_until(struct world *w, int64_t t);
 /* Faults off from here on: everything must come to its end now. */
@@ -135,6 +170,15 @@ void world_calm(struct world *w);
  * table, and every peer is gone. False: what is left stands in why.
  */
 bool world_check_quiet(struct world *w, char *why, size_t cap);
+
+/* ---- sockets, for oracles */
+struct world_sock {
+	bool fin;    /* the far end said that nothing more comes */
+	bool broken; /* reset, or given up by the network */
+	size_t unread;
+};
+/* What the world knows of the socket in a direct slot of a ring. False: there is none. */
+bool world_sock_in(const struct world *w, int ring_fd, unsigned slot, struct world_sock *out);
 
 /* ---- peers: programs at the other end of a connection, driven by the world */
 enum peer_kind {

@@ -10,7 +10,9 @@
 #include "ringline/conn.h"
 #include "ringline/task.h"
 #include "rt/runtime.h"
+#ifndef RIG_NO_SEED /* a program of several files has it in one of them */
 #include "seed.h"
+#endif
 #include "sim/world.h"
 #include "test.h"
 #include <errno.h>
@@ -19,7 +21,10 @@
 #include <string.h>
 
 #define RIG_TURNS_MAX 300000
+#ifndef RIG_WORKERS
 #define RIG_WORKERS 2
+#endif
+#define RIG_LISTENERS 4
 #define RIG_PATIENCE RLN_SEC(1) /* a peer that goes away need not wake the worker: look again */
 
 struct rig {
@@ -28,7 +33,10 @@ struct rig {
 	struct caps caps;
 	struct worker worker[RIG_WORKERS];
 	unsigned opened, turns;
-	uint16_t port; /* of listener 0 */
+	union {
+		uint16_t port; /* of listener 0 */
+		uint16_t ports[RIG_LISTENERS];
+	};
 	unsigned pieces, released;
 };
 
@@ -161,20 +169,20 @@ static inline void rig_init(struct rig *r, struct world *w, const rln_config *c)
 }
 
 /* ---- life */
-static inline int rig_listen(struct rig *r, struct worker *wk, struct diag *why)
+static inline int rig_listen(struct rig *r, struct worker *wk, unsigned i, struct diag *why)
 {
-	const struct config_listener *l = &r->rt.cfg.listener[0];
+	const struct config_listener *l = &r->rt.cfg.listener[i];
 	struct listen_socket_opts o = { .backlog = l->set.backlog };
 	struct addr at = l->addr, bound;
 	int fd = -1;
 
-	if (r->port)
-		at.in.sin_port = htons(r->port);
+	if (r->ports[i])
+		at.in.sin_port = htons(r->ports[i]);
 	int e = listen_socket_open(&at, &o, r->rt.cfg.set.workers > 1, &bound, &fd, why);
 	if (e)
 		return e;
-	r->port = ntohs(bound.in.sin_port);
-	worker_listen(wk, 0, fd, AF_INET, false);
+	r->ports[i] = ntohs(bound.in.sin_port);
+	worker_listen(wk, i, fd, AF_INET, false);
 	return 0;
 }
 
@@ -188,7 +196,7 @@ static inline int rig_prepare(struct rig *r, struct diag *why)
 		if (e)
 			return e;
 		r->opened = r->rt.shared.count = i + 1;
-		wk->listeners = sys_zalloc(sizeof *wk->listeners);
+		wk->listeners = sys_zalloc(sizeof *wk->listeners * (r->rt.cfg.set.nlisten + 1));
 		if (!wk->listeners)
 			return diag_set(why, -ENOMEM, "no memory for the listeners");
 	}
@@ -267,8 +275,9 @@ static inline int rig_try_open(struct rig *r, struct diag *why)
 		e = worker_start(&r->worker[i], why);
 		started[i] = !e;
 	}
-	for (unsigned i = 0; !e && r->rt.cfg.set.nlisten && i < r->opened; i++)
-		e = rig_listen(r, &r->worker[i], why);
+	for (unsigned i = 0; !e && i < r->opened; i++)
+		for (unsigned k = 0; !e && k < r->rt.cfg.set.nlisten; k++)
+			e = rig_listen(r, &r->worker[i], k, why);
 	if (!e)
 		return 0;
 	rig_shutdown(r);

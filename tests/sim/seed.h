@@ -6,6 +6,7 @@
 #define RINGLINE_TESTS_SIM_SEED_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +47,12 @@ static void seed_signal_(int sig)
 __attribute__((unused)) static void seed_set(uint64_t seed)
 {
 	static const int fatal[] = { SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGALRM };
+	static bool installed;
 
 	seed_now_ = seed;
+	if (installed)
+		return;
+	installed = true;
 	for (unsigned i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
 		signal(fatal[i], seed_signal_);
 }

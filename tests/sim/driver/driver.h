@@ -1,0 +1,65 @@
+/*
+ * The simulation driver: whole runtimes over the fake kernel, a schedule per seed, in one thread on
+ * virtual time. This header: what main.c (options), runs.c (processes and progress), shrink.c and
+ * schedule.c (one schedule) tell each other.
+ */
+#ifndef RINGLINE_TESTS_SIM_DRIVER_H
+#define RINGLINE_TESTS_SIM_DRIVER_H
+
+#include "sim/world.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How a run differs from what its seed alone would give: what shrinking finds, and options. */
+struct tweak {
+	uint64_t calm_at;   /* faults stop at this enter; 0: not before the drain */
+	uint32_t without;   /* fault classes switched off, a bit each */
+	uint32_t peers_off; /* of the peers, a bit each, those left out */
+	unsigned halve;	    /* sizes divided by two so many times */
+	bool one_worker, no_clients, no_chat;
+};
+
+/* A bug on purpose: each makes the check of one property fail. */
+struct plant {
+	bool on;
+	enum world_prop prop;
+};
+
+struct outcome {
+	uint64_t completions, enters, faults, bytes, hash;
+	uint64_t fault[FAULT_COUNT];
+	unsigned peers, clean;
+};
+
+/* Run one schedule to its end. A violation ends the process (see schedule_on_fail). */
+void schedule_run(uint64_t seed, const struct tweak *t, struct plant plant, struct outcome *out);
+/* What is called with the text of a violation, and must not return. NULL: print and abort. */
+extern void (*schedule_on_fail)(struct world *w, const char *what);
+/* Print events of the world as they are kept, on a violation. */
+extern bool schedule_keep_trace;
+
+/* seed.c: what a crash of this process prints. */
+void seed_running(uint64_t seed);
+
+/* ---- runs.c */
+struct run_options {
+	uint64_t first, count; /* count 0: no end but seconds */
+	double seconds;	       /* 0: no end but count */
+	unsigned jobs;
+	bool twice; /* every seed twice, hashes compared; else one in 32 */
+	bool quiet, table, keep_going;
+	struct tweak tweak;
+	struct plant plant;
+};
+/* Returns the exit status. */
+int runs_go(const struct run_options *o);
+/* One seed in a child process. True: it failed, and what holds its text. */
+bool run_fails(uint64_t seed, const struct tweak *t, struct plant plant, char *what, size_t cap,
+	       uint64_t *enters);
+
+/* ---- shrink.c */
+/* Find a smaller run of the same failure; prints it and its trace. */
+void shrink(uint64_t seed, const struct tweak *t, struct plant plant, const char *what);
+void tweak_print(uint64_t seed, const struct tweak *t);
+
+#endif

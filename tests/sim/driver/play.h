@@ -1,0 +1,79 @@
+/* One schedule: what the programs of play_*.c share. */
+#ifndef RINGLINE_TESTS_SIM_PLAY_H
+#define RINGLINE_TESTS_SIM_PLAY_H
+
+#define RIG_WORKERS 3
+#define RIG_NO_SEED
+#include "../runtime_rig.h"
+#include "driver.h"
+#include "ringline/time.h"
+
+enum { PORT_ECHO = 7, PORT_PATTERN, PORT_NO_READ, PORT_SILENT, PORT_RESET, PORT_NOBODY };
+
+struct lane {
+	unsigned posted, run; /* messages from one worker to another */
+};
+
+struct alarm {
+	rln_timer t;
+	int64_t due;
+	unsigned again;
+	bool armed;
+};
+
+struct play {
+	struct world *w;
+	struct rig rig;
+	const struct tweak *tweak;
+	struct plant plant;
+	bool strict;	/* no connection breaks: every honest peer must end clean */
+	bool rude;	/* handlers reset and close at random */
+	bool deadlines; /* handlers receive under deadlines */
+	bool shut, calm;
+	bool done[RIG_WORKERS];
+	unsigned workers, outer;
+	size_t most;	  /* bytes of a stream, at most */
+	unsigned stop_at; /* shut down at this turn */
+	unsigned calm_turns;
+	int64_t stalled_until;
+	unsigned stalled;	       /* a worker that takes no turns until then */
+	int64_t began[RIG_WORKERS][2]; /* its last two turns */
+	struct lane lane[RIG_WORKERS][RIG_WORKERS];
+	unsigned opened, closed; /* handlers told of a connection; on_close */
+	unsigned tasks, tasks_ended;
+	unsigned go_asked, go_run;
+	unsigned bufs; /* rln_bufs on their way to be released elsewhere */
+	unsigned timers, timers_fired;
+	unsigned exchanges;
+	struct alarm alarm[RIG_WORKERS];
+};
+extern struct play play;
+
+#define play_rand(n) world_rand(play.w, (n))
+static inline bool play_chance(unsigned one_in)
+{
+	return world_rand(play.w, one_in) == 0;
+}
+static inline bool planted(enum world_prop p)
+{
+	return play.plant.on && play.plant.prop == p;
+}
+
+/* play_server.c: the three modes of an echo server. */
+void server_listen(rln_listen_opts *l, unsigned mode);
+/* play_client.c: tasks that connect out. */
+void clients_start(unsigned worker, unsigned n);
+void clients_world(void);
+/* play_talk.c: what workers tell each other; timers. */
+void talk_start(unsigned worker);
+bool talk_over(void);
+
+/* play_check.c */
+/* A receive of c ended with n: is that true? */
+void check_received(rln_conn c, ssize_t n);
+/* After a turn of worker i. */
+void check_turn(unsigned i);
+/* When everything has stopped. */
+void check_end(void);
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * What is true of a run: the oracles outside the library. Streams are checked where they are read
+ * (the world's peers, play_client.c); time in play_talk.c; memory and order in the simulator.
+ */
+#include "play.h"
+
+static unsigned slot_of(rln_conn c)
+{
+	return (unsigned)(c.h >> 32) & 0xffffff;
+}
+
+/* P10: an end of stream is told only of a peer that ended its stream. */
+static void check_eof(rln_conn c)
+{
+	int fd = play.rig.worker[rln_worker()].loop.ring.u.ring_fd;
+	struct world_sock s;
+
+	if (world_sock_in(play.w, fd, slot_of(c), &s) && !s.fin)
+		world_violates(play.w, PROP_P10, "an end of stream that the peer never sent%s",
+			       s.broken ? ": it was reset" : "");
+}
+
+/* P10: an error stays; before it comes what was received before it, which a call may have left. */
+static void check_sticky(rln_conn c, ssize_t err)
+{
+	rln_view v;
+	ssize_t again;
+
+	do
+		again = rln_try_recv(c, &v);
+	while (again > 0);
+	if (again != err && again != -EBADF)
+		world_violates(play.w, PROP_P10, "a receive gave %zd, and then %zd", err, again);
+}
+
+void check_received(rln_conn c, ssize_t n)
+{
+	if (n == 0)
+		check_eof(c);
+	else if (n == -ECONNRESET || n == -ETIMEDOUT)
+		check_sticky(c, n);
+}
+
+/* ---- after each turn */
+
+/* P9: what a connection may hold, as documented: recv_max or send_high, and one step over it. */
+static void check_conn(struct conn *c, void *ctx)
+{
+	const struct rig *r = &play.rig;
+	size_t pool = (size_t)r->rt.cfg.recv_bufs_max * r->rt.cfg.set.recv_buf_size;
+
+	(void)ctx;
+	if (c->life != LIFE_OPEN)
+		return;
+	if (c->rx.bytes > c->mode->recv_max + pool + RIG_OWN_BYTES)
+		world_violates(play.w, PROP_P9, "a connection holds %zu bytes of input",
+			       (size_t)c->rx.bytes);
+	if (c->tx_bytes > c->mode->send_high + 2 * RIG_OWN_BYTES)
+		world_violates(play.w, PROP_P9, "a connection holds %zu bytes of output",
+			       c->tx_bytes);
+}
+
+/* Turns between two calls of the walkers, which look at everything. */
+#define CHECK_EVERY 32
+
+void check_turn(unsigned i)
+{
+	struct worker *wk = &play.rig.worker[i];
+
+	if (play.rig.turns % CHECK_EVERY || play.done[i])
+		return;
+	io_each_conn(&wk->io, check_conn, NULL);
+}
+
+/* ---- at the end */
+void check_end(void)
+{
+	for (unsigned i = 0; i < play.workers; i++)
+		for (unsigned j = 0; j < play.workers; j++)
+			if (play.lane[i][j].run != play.lane[i][j].posted)
+				world_violates(play.w, PROP_P1, "%u messages ran of %u",
+					       play.lane[i][j].run, play.lane[i][j].posted);
+	if (play.opened > play.closed)
+		world_violates(play.w, PROP_P1, "%u connections served, %u told of their end",
+			       play.opened, play.closed);
+	if (play.tasks != play.tasks_ended)
+		world_violates(play.w, PROP_P4, "%u tasks started, %u ended", play.tasks,
+			       play.tasks_ended);
+	if (play.bufs)
+		world_violates(play.w, PROP_P4, "%u received buffers not released", play.bufs);
+	if (play.rig.pieces != play.rig.released)
+		world_violates(play.w, PROP_P1, "%u guarded sends, %u releases", play.rig.pieces,
+			       play.rig.released);
+}

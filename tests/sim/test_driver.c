@@ -1,0 +1,99 @@
+/*
+ * The program of ./dev sim, from outside: its schedules end clean, a seed is a run, and what it
+ * prints is what others build on.
+ */
+#include "test.h"
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SECONDS "8"
+#else
+#define SECONDS "12"
+#endif
+
+/* Runs the driver; its output in out. Returns its exit status. */
+static int driver(const char *args, char *out, size_t cap)
+{
+	const char *build = getenv("RINGLINE_BUILD");
+	char command[1000];
+	size_t n = 0;
+	FILE *f;
+
+	if (!build)
+		SKIP("RINGLINE_BUILD is not set");
+	snprintf(command, sizeof(command), "'%s/tests/sim/sim' %s 2>&1", build, args);
+	f = popen(command, "r");
+	CHECK(f);
+	while (n + 1 < cap) {
+		size_t got = fread(out + n, 1, cap - 1 - n, f);
+
+		if (!got)
+			break;
+		n += got;
+	}
+	out[n] = 0;
+	int status = pclose(f);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static const char *last_line(char *text)
+{
+	size_t n = strlen(text);
+
+	while (n && text[n - 1] == '\n')
+		text[--n] = 0;
+	char *line = strrchr(text, '\n');
+	return line ? line + 1 : text;
+}
+
+TEST_LIMIT(driver_schedules_end_clean, 120)
+{
+	static char out[1 << 20];
+	unsigned long long schedules, completions, faults, failures;
+
+	int status = driver("--seconds " SECONDS " --quiet", out, sizeof(out));
+	if (status)
+		fputs(out, stdout);
+	CHECK_INT(status, ==, 0);
+	const char *line = last_line(out);
+	printf("  %s\n", line);
+	CHECK_INT(sscanf(line, "%llu schedules, %llu completions, %llu faults, %llu failures",
+			 &schedules, &completions, &faults, &failures),
+		  ==, 4);
+	CHECK_INT(failures, ==, 0);
+	CHECK_INT(completions, >, schedules * 50);
+	CHECK_INT(faults, >, schedules * 5);
+}
+
+TEST(driver_one_seed_prints_its_hash_and_repeats)
+{
+	char a[4000], b[4000];
+	const char *x, *y;
+
+	CHECK_INT(driver("--seed 11", a, sizeof(a)), ==, 0);
+	CHECK_INT(driver("--seed 11", b, sizeof(b)), ==, 0);
+	x = last_line(a);
+	y = last_line(b);
+	CHECK_HAS(x, "seed 11 hash ");
+	CHECK_STR(x, y);
+	CHECK_INT(driver("--seed 12", b, sizeof(b)), ==, 0);
+	CHECK(strcmp(strstr(x, "hash"), strstr(last_line(b), "hash")) != 0);
+}
+
+TEST_LIMIT(driver_runs_as_many_as_asked, 60)
+{
+	static char out[100000];
+
+	CHECK_INT(driver("--runs 200 --twice --quiet", out, sizeof(out)), ==, 0);
+	CHECK_HAS(last_line(out), "200 schedules, ");
+	CHECK_HAS(last_line(out), ", 0 failures");
+}
+
+TEST(driver_refuses_what_it_does_not_know)
+{
+	char out[8000];
+
+	CHECK_INT(driver("--without NONSENSE", out, sizeof(out)), ==, 2);
+	CHECK_INT(driver("--sedd 1", out, sizeof(out)), ==, 2);
+}
