@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compare the echo server in its three modes with an epoll one and the least there is on io_uring:
-# many short interleaved runs, see bench/ab.py --help. `run.sh tasks`: what tasks cost, bench/tasks.py.
-# Builds nothing: ./dev bench does that before.
+# many short interleaved runs, see bench/ab.py --help. With a first word: what tasks cost (tasks), the
+# memory of idle connections (idle), what a start costs (start). Builds nothing: ./dev bench does.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 build=${RINGLINE_BUILD:-build}
@@ -11,8 +11,11 @@ for program in "$build/bin/ringline" "$build/bench/raw_uring_echo"; do
 		exit 2
 	fi
 done
-if [ "${1:-}" = tasks ]; then
+what=ab
+case ${1:-} in
+tasks | idle | start)
+	what=$1
 	shift
-	exec python3 bench/tasks.py --build "$build" "$@"
-fi
-exec python3 bench/ab.py --build "$build" "$@"
+	;;
+esac
+exec python3 "bench/$what.py" --build "$build" "$@"
