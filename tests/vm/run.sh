@@ -57,6 +57,7 @@ make_root() {
 		[[ $folder = unit || $folder = e2e ]] && [[ $command != *$'\t'* ]] || continue
 		add "$command" "/ringline/$folder/$name"
 		command=/ringline/$folder/$name
+		[ $name != test_conformance ] || command="RINGLINE_ROUNDS=5 $command"
 		if [[ $folder/$name != *"$filter"* ]]; then
 			"$build/tests/$folder/$name" -l | grep -qF -- "$filter" || continue
 			command+=" $filter"
@@ -125,5 +126,11 @@ for kernel in "${kernels[@]}"; do
 	bash tests/vm/boot.sh "$folder" "$work/root" "$logs" $boot_limit
 	judge "$kernel" "$logs" $((SECONDS - begin))
 done
+if grep -q test_conformance "$work/plan"; then
+	outputs=()
+	for kernel in "${kernels[@]}"; do outputs+=("$kernel" "build-vm/logs-$kernel/out.txt"); done
+	bash tests/vm/conformance.sh "${outputs[@]}" >"$work/one" || failed=$((failed + 1))
+	grep -v ' passed, ' "$work/one"
+fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
