@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MS INT64_C(1000000)
@@ -163,6 +165,9 @@ TEST(sys_thread_trace_finds_the_functions_another_thread_is_in)
 	CHECK_HAS(name, "test_stall(");
 	CHECK_INT(sys_thread_trace(s.tid, frame, 2, 10000 * MS, NULL, NULL), ==, 2);
 	subject_end(&s, id);
+	/* A thread that was joined may still be on its way out. */
+	while (syscall(SYS_tgkill, getpid(), s.tid, 0) == 0)
+		sched_yield();
 	CHECK_INT(sys_thread_trace(s.tid, frame, 32, 10000 * MS, look, &looked_on), ==, -ESRCH);
 	sys_symbol((void *)16, name, sizeof name);
 	CHECK_STR(name, "?");
