@@ -286,7 +286,7 @@ static void zc_notified(struct conn *c, struct tx *t, const struct op_event *ev)
 	if (t->owed) {
 		t->owed = false;
 		c->zc_owed--;
-		if (ev->flags & IORING_CQE_F_NOTIF && !c->io->zc_no_report)
+		if (ev->flags & IORING_CQE_F_NOTIF && !c->io->zc_no_report && !t->refused)
 			zc_learn(c->io, (uint32_t)ev->res & RU_NOTIF_USAGE_ZC_COPIED);
 	}
 	if (!t->queued)
@@ -313,12 +313,17 @@ static void zc_finish(struct op *op, const struct op_event *ev)
 		c->zc_owed++;
 	}
 	t->zc = false; /* a rest goes out by a plain send of the same entry */
-	if (ev->res == -EINVAL && !c->io->zc_no_report)
+	if (ev->res == -EINVAL && !c->io->zc_no_report) {
 		c->io->zc_no_report = true; /* KERNEL(6.1): no usage report */
-	else if (ev->res == -EOPNOTSUPP || ev->res == -EINVAL)
+	} else if (ev->res == -EOPNOTSUPP || ev->res == -EINVAL) {
 		c->io->cfg.zc_threshold = SIZE_MAX;
-	else
+	} else if (transient(ev->res)) {
+		/* The pages count against RLIMIT_MEMLOCK: the plain send that follows copies. */
+		t->refused = true;
+		zc_learn(c->io, true);
+	} else {
 		send_result(c, ev->res);
+	}
 	c->inflight = 0;
 	if (c->cancel_send)
 		unit_cancelled(c, u);

@@ -39,7 +39,7 @@ static struct tx *take(struct tx_pool *p, unsigned cls)
 	t->next = NULL;
 	t->len = t->off = 0;
 	t->unit = NULL;
-	t->zc = t->owed = t->queued = false;
+	t->zc = t->owed = t->queued = t->refused = false;
 	t->p = (const uint8_t *)(t + 1);
 	return t;
 }

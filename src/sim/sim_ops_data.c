@@ -264,6 +264,11 @@ static int send_run(struct sim_req *q)
 	if (send_is_zc(q) && !q->zc_decided) {
 		q->zc_decided = true;
 		q->zc_late = fault(w, FAULT_ZC_LATE);
+		if (fault(w, FAULT_ZC_REFUSED)) { /* RLIMIT_MEMLOCK: with a notification */
+			q->fail = true;
+			req_finish(q, -ENOMEM, 0);
+			return RUN_DONE;
+		}
 	}
 	while (q->done < q->total) {
 		size_t n;

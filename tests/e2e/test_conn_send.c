@@ -1,5 +1,6 @@
 /* Sending that succeeds: units, order, pieces and their release, backpressure, half-close. */
 #include "rig.h"
+#include <sys/resource.h>
 
 TASK_TEST(send_small_is_queued_whole)
 {
@@ -175,6 +176,50 @@ TASK_TEST(pieces_large_mixed_with_a_view)
 	all_released_once(3);
 	close(p.fd);
 	free(data);
+}
+
+/*
+ * Zero-copy memory counts against RLIMIT_MEMLOCK, unless the process may lock what it likes. What
+ * is refused goes out by plain sends, without a pause, and is released.
+ */
+static void locked_memory_is_used_up(void)
+{
+	struct pair p = pair_tcp(NULL);
+	struct transfer t = { .fd = p.fd, .total = 3 * MIB };
+	uint8_t *data = pattern_new(3 * MIB);
+	struct rlimit none = { 0 };
+	rln_piece pc[3];
+	struct peer r;
+	rln_stats st;
+
+	CHECK_INT(getrlimit(RLIMIT_MEMLOCK, &none), ==, 0);
+	none.rlim_cur = 0;
+	CHECK_INT(setrlimit(RLIMIT_MEMLOCK, &none), ==, 0);
+	for (size_t i = 0; i < 3; i++)
+		pc[i] = (rln_piece){ data + i * MIB, MIB, on_release, &pieces.released[i] };
+	peer_start(&r, read_pattern_peer, &t);
+	CHECK_INT(rln_send_pieces(p.c, pc, 3), ==, t.total);
+	CHECK_INT(rln_flush(p.c), ==, 0);
+	CHECK_INT(rln_stats_get(NULL, 0, &st), ==, 0);
+	CHECK_INT(st.send_zc, ==, 3);
+	CHECK_INT(st.send_zc_copied, ==, 3);
+	CHECK_INT(st.send_retries, ==, 0);
+	CHECK_INT(rln_close(p.c), ==, 0);
+	peer_join(&r);
+	CHECK_INT(t.got, ==, t.total);
+	CHECK_INT(t.ended, ==, 0);
+	all_released_once(3);
+	close(p.fd);
+	free(data);
+}
+
+TEST(pieces_zero_copy_beyond_the_memory_that_may_be_locked)
+{
+	if (getuid() == 0) { /* the ring's maker decides whether it counts */
+		CHECK_INT(setresgid(65534, 65534, 65534), ==, 0);
+		CHECK_INT(setresuid(65534, 65534, 65534), ==, 0);
+	}
+	in_task_cfg((rln_config){ .workers = 1 }, locked_memory_is_used_up);
 }
 
 /* A view sent to another connection, while its own receives on. */

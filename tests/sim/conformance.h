@@ -28,6 +28,7 @@
 #define CONF_BUF 64
 #define CONF_GROUP 3
 #define CONF_BIG (8u << 20)
+#define CONF_ZC (4u << 20)     /* within the memory that an ordinary user may lock */
 #define CONF_QUIET_NS 20000000 /* long enough for loopback to deliver */
 #define CONF_WAIT_NS 5000000000
 

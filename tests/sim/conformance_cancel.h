@@ -102,9 +102,9 @@ static void row_cancel_send_zc(struct conf *c)
 	int n;
 
 	conf_pair(c);
-	c->big = sys_zalloc(CONF_BIG);
+	c->big = sys_zalloc(CONF_ZC);
 	sqe = conf_sqe(c);
-	io_uring_prep_send_zc(sqe, 0, c->big, CONF_BIG, MSG_NOSIGNAL | MSG_WAITALL, 0);
+	io_uring_prep_send_zc(sqe, 0, c->big, CONF_ZC, MSG_NOSIGNAL | MSG_WAITALL, 0);
 	conf_fixed(sqe, 1);
 	conf_settle(c);
 	conf_cancel(c, 1, 2);
@@ -112,7 +112,7 @@ static void row_cancel_send_zc(struct conf *c)
 	q = conf_wait(c, 1, CONF_WAIT_NS);
 	CHECK(q);
 	n = q->res;
-	conf_say(c, "%s %s", n > 0 && n < (int)CONF_BIG ? "partial" : "other", conf_more(q->flags));
+	conf_say(c, "%s %s", n > 0 && n < (int)CONF_ZC ? "partial" : "other", conf_more(q->flags));
 	if (n <= 0) /* cancelled before it had begun */
 		return;
 	conf_settle(c);

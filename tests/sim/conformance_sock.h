@@ -290,14 +290,14 @@ static void row_send_zc_late(struct conf *c)
 	int n;
 
 	conf_pair(c);
-	c->big = sys_zalloc(CONF_BIG);
+	c->big = sys_zalloc(CONF_ZC);
 	sqe = conf_sqe(c);
-	io_uring_prep_send_zc(sqe, 0, c->big, CONF_BIG, MSG_NOSIGNAL, 0);
+	io_uring_prep_send_zc(sqe, 0, c->big, CONF_ZC, MSG_NOSIGNAL, 0);
 	conf_fixed(sqe, 1);
 	q = conf_wait(c, 1, CONF_WAIT_NS);
 	CHECK(q);
 	n = q->res;
-	conf_say(c, "%s %s", n > 0 && n < (int)CONF_BIG ? "short" : "whole", conf_more(q->flags));
+	conf_say(c, "%s %s", n > 0 && n < (int)CONF_ZC ? "short" : "whole", conf_more(q->flags));
 	conf_settle(c);
 	conf_say(c, "%s", conf_find(c, 1) ? "early" : "late");
 	conf_drain(c, (size_t)n);

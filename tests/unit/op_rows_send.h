@@ -202,7 +202,13 @@ static void row_send_zc_late_notification(void)
 		CHECK(!r.io.op.cancelling);
 		CHECK_INT(r.n, ==, 1);
 	}
-	CHECK_INT(recv(p.fd[1], sink, (size_t)r.ev[0].res, MSG_WAITALL), ==, r.ev[0].res);
+	/* In pieces: what the ring has to do interrupts a receive that waits for all. */
+	for (ssize_t n = 0, got; n < r.ev[0].res; n += got) {
+		got = recv(p.fd[1], sink, (size_t)(r.ev[0].res - n), 0);
+		if (got < 0 && errno == EINTR)
+			got = 0;
+		CHECK_INT(got, >=, 0);
+	}
 	run_finish(&r);
 	CHECK_INT(r.n, ==, 2);
 	CHECK(r.ev[1].flags & IORING_CQE_F_NOTIF);

@@ -44,7 +44,7 @@ add() {
 	done < <(ldd "$1" 2>/dev/null | grep -o '/[^ ]*')
 }
 
-# The guest's files: one shell, the test programs and what they start, and the plan.
+# The guest's files, for an ordinary user, whose locked memory is limited: one shell, the test programs and what they start, and the plan.
 make_root() {
 	local folder name command
 	root=$work/root
@@ -52,6 +52,10 @@ make_root() {
 	add /bin/busybox
 	cp tests/vm/init "$root/init"
 	ln -s busybox "$root/bin/sh"
+	mkdir -p "$root/etc"
+	printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n' >"$root/etc/passwd"
+	printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
+	echo 'hosts: files' >"$root/etc/nsswitch.conf"
 	: >"$work/plan"
 	while IFS=$'\t' read -r folder name command; do
 		[[ $folder = unit || $folder = e2e ]] && [[ $command != *$'\t'* ]] || continue
@@ -62,6 +66,7 @@ make_root() {
 			"$build/tests/$folder/$name" -l | grep -qF -- "$filter" || continue
 			command+=" $filter"
 		fi
+		command="su -s /bin/sh nobody -c '$command'"
 		printf '%s/%s\t%s\t%s\n' "$folder" "$name" "$program_limit" "$command" >>"$work/plan"
 	done <"$build/tests.list"
 	if [[ vm/tool == *"$filter"* ]]; then
