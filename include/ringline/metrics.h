@@ -38,6 +38,7 @@ typedef struct rln_stats {
 	uint64_t recv_fallback; /* receives into memory of their own instead */
 	uint64_t recv_paused;	/* unconsumed input reached recv_max or the budget */
 	uint64_t recv_copied;	/* bytes copied between the kernel's buffer and the view */
+	uint64_t recv_renewed;	/* armed anew: before 6.13 old receives keep closed sockets */
 	/* send */
 	uint64_t send_bytes;
 	uint64_t send_zc;	 /* zero-copy sends */

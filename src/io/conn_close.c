@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "io/listen.h"
+#include "io/renew.h"
 #include <errno.h>
 #include <string.h>
 
@@ -261,6 +262,7 @@ void conn_closed(struct conn *c, int res)
 	c->reopen = NULL;
 	c->arrived_here = false;
 	io->stats.conns_owned--;
+	renew_closed(io, c);
 	if (conn_explicit_slot(c))
 		files_slot_free(&io->files, c->slot);
 	else

@@ -180,6 +180,12 @@ static void into_ended(struct conn *c, int res)
 	wake_all(&c->reader, 0);
 }
 
+/* Taken back only to be armed again (renew.c): the reader need not know. */
+static bool into_renewed(const struct conn *c, int res)
+{
+	return res == -ECANCELED && c->life == LIFE_OPEN && !c->giving && !c->into->cancel;
+}
+
 static struct chunk *fallback_take(struct conn *c, int res)
 {
 	struct chunk *k = c->fallback;
@@ -281,7 +287,7 @@ static void recv_finish(struct op *op, const struct op_event *ev)
 		recv_data(c, k);
 	op_reset(op);
 	conn_set_arm(c, ARM_IDLE); /* INV-07: by F_MORE alone, never by res */
-	if (mode == RECV_INTO)
+	if (mode == RECV_INTO && !into_renewed(c, ev->res))
 		into_ended(c, ev->res);
 	if (ev->res == 0 && c->read == READ_OPEN)
 		recv_zero(c);

@@ -8,6 +8,7 @@
 #include "io/conn.h"
 #include "io/connect.h"
 #include "io/listen.h"
+#include "io/renew.h"
 #include <errno.h>
 #include <string.h>
 
@@ -103,6 +104,8 @@ void io_flush(struct io *io)
 		serve_retry_starved(io);
 	if (RLN_UNLIKELY(io->draining))
 		drain_step(io);
+	if (RLN_UNLIKELY(io->renewing))
+		renew_step(io);
 	list_init(&todo);
 	list_splice_back(&todo, &io->dirty);
 	while ((n = list_pop_front(&todo))) {
@@ -143,7 +146,7 @@ bool io_busy(const struct io *io)
 		return true;
 	if (!list_empty(&io->parked) && io->bufs.free)
 		return true;
-	if (io->drain_passes)
+	if (io->drain_passes || io->renewing)
 		return true;
 	return io->draining && !list_empty(&io->listeners) &&
 	       !container_of(io->listeners.next, const struct listener, node)->closing;

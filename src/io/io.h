@@ -31,12 +31,14 @@ struct io_config {
 	int64_t drain_idle_ns;
 	size_t send_chunk; /* copy up to this many bytes; larger borrowed pieces go out in place */
 	unsigned iov_max;  /* iovecs per SQE, 1..RING_IOV_MAX */
+	unsigned renew_after; /* sockets closed until receives are renewed, at least: renew.h */
 };
 
 struct io_stats {
 	uint64_t accepts, accept_errors, accept_paused, connects;
 	uint64_t conns_open, conns_peak, conns_owned; /* owned: slots not free */
 	uint64_t recv_parked, recv_fallback, recv_hot, recv_paused, recv_copied, recv_bytes;
+	uint64_t recv_renewed;
 	uint64_t send_bytes, send_zc, send_zc_copied, send_retries, send_stalls;
 	uint64_t truncated_closes, lingers, resets, close_timeouts, idle_timeouts;
 	uint64_t budget_over, handler_errors, misuse, starved, given, taken;
@@ -74,6 +76,9 @@ struct io {
 	bool leased; /* after io_close(): an rln_buf is still held, its memory stays */
 	int64_t drain_began_ns;
 	unsigned drain_passes; /* turns until idle connections close */
+	uint64_t closed_kept;  /* sockets closed since receives were last renewed */
+	unsigned renew_page;
+	bool renewing;
 	/*
 	 * rln_give, set by rt/. ring_of: the ring fd of another worker of this runtime, or -errno.
 	 * give_begin: the same, and if it succeeds that worker does not stop before give_end, which

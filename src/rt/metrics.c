@@ -47,6 +47,7 @@ static void load_io(const struct io_stats *i, rln_stats *o)
 	o->recv_fallback = load(&i->recv_fallback);
 	o->recv_paused = load(&i->recv_paused);
 	o->recv_copied = load(&i->recv_copied);
+	o->recv_renewed = load(&i->recv_renewed);
 	o->send_bytes = load(&i->send_bytes);
 	o->send_zc = load(&i->send_zc);
 	o->send_zc_copied = load(&i->send_zc_copied);

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "io/renew.h"
 #include "ringline/metrics.h"
 #include <errno.h>
 #include <limits.h>
@@ -126,6 +127,7 @@ static int open_io(struct worker *w, struct diag *why)
 		.drain_idle_ns = c->set.drain_idle,
 		.send_chunk = w->shared->send_chunk ? w->shared->send_chunk : SEND_CHUNK,
 		.iov_max = w->shared->iov_max ? w->shared->iov_max : RING_IOV_MAX,
+		.renew_after = w->shared->renew_after ? w->shared->renew_after : RENEW_AFTER,
 	};
 	int e = io_open(&w->io, &w->loop, &w->sched, w->shared->caps, &io, why);
 	w->io.ring_of = ring_of;

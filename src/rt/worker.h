@@ -32,6 +32,7 @@ struct worker_shared {
 	/* sizes the simulator makes small; 0: the default */
 	size_t send_chunk;
 	unsigned iov_max;
+	unsigned renew_after;
 };
 
 struct worker {

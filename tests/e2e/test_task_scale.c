@@ -104,6 +104,8 @@ TEST_LIMIT(task_scale_limit_of_mappings_is_an_error_that_names_it, 60)
 		SKIP("sanitizers cannot run with locked memory");
 	if (map_limit > 300000)
 		SKIP("vm.max_map_count is %u here: it would take too many tasks", map_limit);
+	if (guards_without_mappings() && geteuid() != 0)
+		SKIP("only root can lock this much memory, and guards need no mappings");
 	/* Light guards are refused in locked memory, as on kernels before 6.13. */
 	if (guards_without_mappings() && mlockall(MCL_FUTURE | MCL_ONFAULT) < 0)
 		SKIP("memory cannot be locked (%s), and guards need no mappings", strerror(errno));
