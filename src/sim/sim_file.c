@@ -134,7 +134,8 @@ void slot_put(struct sim_ring *r, struct sim_file *f)
 	m->file = f;
 	m->seq = r->w->req_seq;
 	list_push_back(&r->removed, &m->node);
-	r->w->held++;
+	if (++r->w->held > r->w->stats.kept_max)
+		r->w->stats.kept_max = r->w->held;
 }
 
 static bool older_out(const struct list *l, uint64_t seq)
@@ -159,6 +160,7 @@ static void removed_free(struct sim_ring *r, struct sim_removed *m)
 static void ring_release(struct sim_ring *r)
 {
 	struct world *w = r->w;
+	int64_t delay = w->version == LINUX_6_1 ? RELEASE_DELAY_NS : 0;
 
 	list_for_each_safe (n, t, &r->removed) {
 		struct sim_removed *m = container_of(n, struct sim_removed, node);
@@ -166,10 +168,9 @@ static void ring_release(struct sim_ring *r)
 		if (!m->due && (older_out(&r->pending, m->seq) || older_out(&r->run, m->seq)))
 			return;
 		if (!m->due)
-			m->due = w->now + (w->version == LINUX_6_1 ? RELEASE_DELAY_NS : 0);
-		if (m->due > w->now)
-			return;
-		removed_free(r, m);
+			m->due = w->now + delay;
+		if (m->due <= w->now)
+			removed_free(r, m);
 	}
 }
 

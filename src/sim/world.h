@@ -121,6 +121,7 @@ struct world_config {
 
 struct world_stats {
 	uint64_t enters, waits, sqes, cqes, overflows, accepts, connects, killed, deadlocks;
+	uint64_t kept_max; /* files that emptied slots still held, at one time */
 	uint64_t resets, buffers_taken, zc_notifs, bytes_sent, bytes_received;
 	uint64_t fault[FAULT_COUNT];
 	uint64_t cancel_hit, cancel_miss, cancel_partial, cancel_late;
