@@ -5,9 +5,10 @@
 #include "runtime_rig.h"
 
 #define SHORT_ONES 120
-#define APART_NS INT64_C(150000000) /* the slower of them lets go a second late: about 7 of these \
-				     */
-#define RENEW_AFTER_MAX 8	    /* the rig's */
+#define APART_NS                                                                         \
+	INT64_C(150000000) /* the slower of them lets go a second late: about 7 of these \
+			    */
+#define RENEW_AFTER_MAX 8  /* the rig's */
 
 static size_t echo(rln_conn c, const uint8_t *p, size_t n, void *arg)
 {
