@@ -93,7 +93,7 @@ def measure(server, options):
     if run.returncode != 0:
         raise SystemExit("%s: the load failed: %s" % (server.name, run.stdout))
     result = json.loads(run.stdout)
-    requests = result["requests_total"]
+    requests = max(1, result["requests_total"])  # none: others had the CPUs all the time
     return {"cpu_us": (server.cpu_ns() - cpu) / 1e3 / requests,
             "syscalls": None if calls is None else (server.syscalls() - calls) / requests,
             "rate": result["requests_per_second"],

@@ -124,6 +124,30 @@ static int start_peers(struct demo *d)
 	return 0;
 }
 
+/* The load of one turn. On a machine busy with other things a short one may see no answer at all.
+ */
+static int load_turn(struct demo *d, int i, struct peer_sample *before, struct peer_sample *after,
+		     struct load_result *r)
+{
+	for (int tries = 5; tries; tries--) {
+		int err = peer_sample(&d->peer[i], before);
+		if (err == 0)
+			err = load_run(&d->load, r);
+		if (err == 0)
+			err = peer_sample(&d->peer[i], after);
+		if (err < 0)
+			fprintf(stderr, "ringline demo: %s: %s%s%s\n", names[i], rln_strerror(err),
+				r->error[0] ? ": " : "", r->error);
+		if (err < 0 || r->requests)
+			return err;
+	}
+	fprintf(stderr,
+		"ringline demo: %s: no answer in five turns of %.1f s; give --seconds more, or "
+		"stop what else uses the CPUs\n",
+		names[i], d->load.seconds);
+	return -ETIME;
+}
+
 static int run_turn(struct demo *d, int i, uint64_t round)
 {
 	static struct load_result r;
@@ -136,18 +160,9 @@ static int run_turn(struct demo *d, int i, uint64_t round)
 	snprintf(label, sizeof label, "round %ju of %ju  %-18s", (uintmax_t)round + 1,
 		 (uintmax_t)d->rounds, names[i]);
 	d->load.label = isatty(STDERR_FILENO) ? label : NULL;
-	err = peer_sample(&d->peer[i], &before);
-	if (err == 0)
-		err = load_run(&d->load, &r);
-	if (err == 0)
-		err = peer_sample(&d->peer[i], &after);
-	if (err == 0 && r.requests == 0)
-		err = -ENODATA;
-	if (err < 0) {
-		fprintf(stderr, "ringline demo: %s: %s%s%s\n", names[i], rln_strerror(err),
-			r.error[0] ? ": " : "", r.error);
+	err = load_turn(d, i, &before, &after, &r);
+	if (err < 0)
 		return err;
-	}
 	t->rate = (double)r.requests / r.seconds;
 	t->cpu_us = (after.cpu_s - before.cpu_s) * 1e6 / (double)r.total;
 	t->syscalls = (double)(after.syscalls - before.syscalls) / (double)r.total;
