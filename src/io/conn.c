@@ -185,6 +185,7 @@ void conn_serve(struct conn *c)
 
 	conn_set_life(c, LIFE_OPEN);
 	c->opened = true;
+	c->last_rx_ns = io->loop->now_ns;
 	if (++io->stats.conns_open > io->stats.conns_peak)
 		io->stats.conns_peak = io->stats.conns_open;
 	serve_open(c);

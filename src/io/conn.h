@@ -148,6 +148,7 @@ struct conn {
 	bool bulk : 1;		    /* the last receive was RECV_INTO: none until a reader waits */
 	bool want_fallback : 1;	    /* ENOBUFS with a partial message: use memory of its own */
 	bool paused : 1;	    /* as counted: see conn_paused() */
+	bool heard : 1;		    /* something was received */
 	bool arriving : 1;	    /* input came while closing */
 	bool serving : 1;	    /* a request handler runs or is about to */
 	bool starved : 1;	    /* waits for a stack */
@@ -218,6 +219,14 @@ void conn_reader_begins(struct conn *c); /* a reader stands in c->reader, want i
 void conn_recv_taken(struct conn *c, size_t n);
 void conn_read_end(struct conn *c, int err);	 /* 0: EOF */
 void conn_recv_hup(struct conn *c, int revents); /* the poll that tells EOF from reset */
+/*
+ * In a drain: taken from the backlog since it began, and not heard yet. Its request may be in the
+ * socket: it is not idle before drain_idle is over.
+ */
+static inline bool conn_fresh(const struct conn *c)
+{
+	return !c->heard && c->last_rx_ns >= c->io->drain_began_ns;
+}
 bool conn_paused(const struct conn *c);
 void conn_recv_disarm(struct conn *c);	/* ARMED -> CANCELLING, if the cancel op is free */
 void conn_recv_discard(struct conn *c); /* lingering: receive, to throw away */

@@ -79,6 +79,7 @@ static void recv_data(struct conn *c, struct chunk *k)
 	size_t n = chunk_bytes(k);
 
 	c->last_rx_ns = io->loop->now_ns;
+	c->heard = true;
 	io->stats.recv_bytes += n;
 	if (c->life == LIFE_CLOSING) {
 		c->arriving = true;
@@ -175,6 +176,7 @@ static void into_ended(struct conn *c, int res)
 	c->bulk = true;
 	if (res > 0) {
 		c->last_rx_ns = c->io->loop->now_ns;
+		c->heard = true;
 		c->io->stats.recv_bytes += (uint64_t)res;
 	}
 	wake_all(&c->reader, 0);

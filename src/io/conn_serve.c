@@ -44,7 +44,7 @@ static void request_idle(struct conn *c)
 		conn_close(c, c->read_err);
 	else if (c->read == READ_EOF)
 		conn_close(c, c->rx.bytes ? -ENODATA : 0);
-	else if (c->io->draining && (!c->rx.bytes || c->io->cancelled))
+	else if (c->io->draining && (c->io->cancelled || (!c->rx.bytes && !conn_fresh(c))))
 		conn_close(c, 0);
 	else
 		conn_mark(c);

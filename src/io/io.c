@@ -79,7 +79,7 @@ static void drain_conn(struct conn *c, void *ctx)
 	(void)ctx;
 	if (c->life != LIFE_OPEN)
 		return;
-	if (serve_idle(c) && !c->rx.bytes)
+	if (serve_idle(c) && !c->rx.bytes && !conn_fresh(c))
 		conn_close(c, 0);
 	else
 		conn_timer_update(c);
