@@ -22,6 +22,7 @@
 #include <ringline/runtime.h>
 #include <ringline/select.h>
 #include <ringline/sync.h>
+#include <ringline/signal.h>
 #include <ringline/task.h>
 #include <ringline/thread.h>
 #include <ringline/time.h>

@@ -91,6 +91,27 @@ RLN_API rln_arm rln_on_join(rln_task t, int *result);
  */
 RLN_API rln_arm rln_on_group(rln_group *g, rln_child *d);
 
+/*
+ * Ready when a descriptor of the program's own has one of the poll(2) events; nothing is read from
+ * it. The runtime polls it only during the select, so between two of them the descriptor may be
+ * closed; not while one waits.
+ *
+ * Returns the arm; res is the events that are ready (POLLERR and POLLHUP always count), or -EBADF,
+ * -ENOMEM, or what the kernel's poll reports.
+ * Owner:   borrows the descriptor while the arm is used.
+ * Thread:  any; used in a task of any worker.      Waits: no.
+ */
+RLN_API rln_arm rln_on_fd(int fd, short events);
+
+/*
+ * Ready when this runtime has begun its drain (rln_shutdown()).
+ *
+ * Returns the arm; res is 0.
+ * Owner:   nothing is passed.
+ * Thread:  any; used in a task of any worker.      Waits: no.
+ */
+RLN_API rln_arm rln_on_draining(void);
+
 #ifdef __cplusplus
 }
 #endif

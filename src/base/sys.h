@@ -56,8 +56,9 @@ int sys_resolve(const char *host, uint16_t port, struct sockaddr_storage *out, i
 /* descriptors */
 int sys_set_blocking(int fd); /* clears O_NONBLOCK, which would disable io_uring's own poll */
 int sys_close(int fd);
-int sys_dup(int fd);	 /* F_DUPFD_CLOEXEC */
-int sys_fd_type(int fd); /* st_mode & S_IFMT, or -errno */
+int sys_poll(int fd, short events); /* what is ready of them now, 0: nothing; or -EBADF, ... */
+int sys_dup(int fd);		    /* F_DUPFD_CLOEXEC */
+int sys_fd_type(int fd);	    /* st_mode & S_IFMT, or -errno */
 int sys_unlink_socket(
 	const char *path);	/* unlinks path only if it is a socket; -ENOENT, -ENOTSOCK */
 int sys_eventfd(void);		/* EFD_CLOEXEC */
@@ -76,6 +77,15 @@ void sys_log_write(const char *line); /* one line to stderr, newline added */
 /* signals; handlers themselves may call only what is named async-signal-safe here */
 int sys_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 int sys_sigaltstack(const stack_t *ss, stack_t *old); /* of the calling thread */
+
+/*
+ * Have fn(arg) called in the handler of a signal, on whichever thread got it. The first watch of a signal installs the handler, the end of the last one restores what
+ * was there. Returns a number for sys_signal_unwatch(), after which fn is not called any more; or
+ * -EINVAL (not a signal that can be watched), -EBUSY (a realtime signal in use), -EAGAIN (too
+ * many).
+ */
+int sys_signal_watch(int signo, void (*fn)(void *arg), void *arg);
+void sys_signal_unwatch(int id);
 
 /* threads */
 struct sys_thread;

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -177,6 +178,19 @@ int sys_close(int fd)
 {
 	/* After EINTR the descriptor is gone on Linux: a second close could hit somebody else's. */
 	return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
+int sys_poll(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int n;
+
+	do {
+		n = poll(&p, 1, 0);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return p.revents & POLLNVAL ? -EBADF : p.revents;
 }
 
 int sys_dup(int fd)

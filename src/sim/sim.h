@@ -169,6 +169,7 @@ struct world {
 	struct list socks, rings, peers;
 	struct list allocs, maps;
 	struct list jobs; /* of helper threads: soonest first */
+	struct sim_watch *watches;
 	struct sim_remote *remotes;
 	struct sim_peer *last_peer;
 	unsigned peers_alive;
@@ -252,6 +253,9 @@ void peer_sock_closed(struct sim_peer *p);
 int64_t jobs_next(const struct world *w);
 void jobs_run(struct world *w); /* what is due */
 void jobs_free(struct world *w);
+
+/* sys_sim_signal.c */
+void watches_free(struct world *w);
 
 /* sim_mem.c: who owns memory */
 void mem_kernel(void *p, size_t n); /* poison */

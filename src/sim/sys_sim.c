@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "sim/sim.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -299,6 +300,20 @@ int sys_set_blocking(int fd)
 int sys_close(int fd)
 {
 	return fd_close(here(), fd);
+}
+
+int sys_poll(int fd, short events)
+{
+	struct sim_file *f = fd_get(here(), fd);
+	unsigned ready = 0;
+
+	if (!f)
+		return -EBADF;
+	if (f->kind == SIM_SOCK)
+		ready = sock_poll(f->sock);
+	else if (f->kind == SIM_EVENT)
+		ready = POLLOUT | (f->count ? POLLIN : 0);
+	return (int)(ready & ((unsigned short)events | POLLERR | POLLHUP));
 }
 
 int sys_dup(int fd)

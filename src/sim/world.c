@@ -56,6 +56,7 @@ void world_free(struct world *w)
 		ring_destroy(container_of(w->rings.next, struct sim_ring, node));
 	peers_free(w);
 	jobs_free(w);
+	watches_free(w);
 	for (int fd = 0; fd < SIM_FDS; fd++)
 		if (w->fd[fd])
 			fd_close(w, fd);

@@ -164,6 +164,8 @@ int64_t world_next(const struct world *w);
 int64_t world_ring_next(const struct world *w, int ring_fd);
 /* Advance the clock to t (never back) and let everything due by then happen. */
 void world_run_until(struct world *w, int64_t t);
+/* A signal comes: whoever watches it hears of it. Returns how many do. */
+unsigned world_signal(struct world *w, int signo);
 /* Faults off from here on: everything must come to its end now. */
 void world_calm(struct world *w);
 /*

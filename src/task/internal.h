@@ -112,6 +112,9 @@ int task_read_opts(struct task_spec *spec, const rln_task_opts *o, size_t size);
 /* Misuse that cannot be reported by an error: one line on stderr, abort(). */
 _Noreturn void task_misuse(const char *fmt, ...) __attribute__((format(printf, 1, 2), cold));
 
+/* ---- signal.c */
+void sched_signals_end(struct sched *s); /* no task is left, and the inbox is closed */
+
 /* ---- fault.c */
 void fault_thread_enter(struct sched *s);
 void fault_thread_leave(struct sched *s);

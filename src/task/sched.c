@@ -66,6 +66,8 @@ int sched_open(struct sched *s, struct loop *l, const struct sched_config *cfg)
 	list_init(&s->dead);
 	list_init(&s->parked);
 	list_init(&s->trimmed);
+	list_init(&s->signals);
+	list_init(&s->drain_waiters);
 	list_init(&s->free);
 	timer_init(&s->idle, idle_fire);
 	s->chunks_max = (s->cfg.max_tasks + TASK_CHUNK - 1) / TASK_CHUNK;
@@ -98,6 +100,7 @@ void sched_close(struct sched *s)
 	RLN_ASSERTF(list_empty(&s->tasks), "%llu tasks left", (unsigned long long)s->stats.tasks);
 	RLN_ASSERT(list_empty(&s->ready));
 	RLN_ASSERT(list_empty(&s->dead));
+	sched_signals_end(s);
 	timer_cancel(&s->loop->wheel, &s->idle);
 	s->loop->stage[LOOP_RUN] = (struct loop_hook){ 0 };
 	if (s->loop->busy_ctx == s) {

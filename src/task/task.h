@@ -155,8 +155,11 @@ struct sched {
 	struct sys_pool *pool; /* helper threads of the runtime; set by rt/ */
 	struct list ready, tasks, dead;
 	struct list parked, trimmed; /* longest parked first */
-	struct list free;	     /* unused task records */
-	struct task *running;	     /* NULL in the loop */
+	struct list signals;	     /* what this worker listens for (signal.c) */
+	struct list drain_waiters;   /* arms of rln_on_draining() (fd.c) */
+	bool draining;
+	struct list free;     /* unused task records */
+	struct task *running; /* NULL in the loop */
 	void *loop_sp;
 	struct stack_pool stacks;
 	struct sched_config cfg;
@@ -211,6 +214,8 @@ int task_create(struct sched *s, const struct task_spec *spec, struct task **out
 void task_cancel(struct task *t);
 /* A child of its, in whatever group, has not ended. */
 bool task_has_children(const struct task *t);
+/* The drain begins: whoever waits for that is woken. */
+void sched_drain_begin(struct sched *s);
 /* Every task of the worker that has not ended (drain). */
 void sched_cancel_all(struct sched *s);
 
