@@ -79,10 +79,10 @@ int sys_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 int sys_sigaltstack(const stack_t *ss, stack_t *old); /* of the calling thread */
 
 /*
- * Have fn(arg) called in the handler of a signal, on whichever thread got it. The first watch of a signal installs the handler, the end of the last one restores what
- * was there. Returns a number for sys_signal_unwatch(), after which fn is not called any more; or
- * -EINVAL (not a signal that can be watched), -EBUSY (a realtime signal in use), -EAGAIN (too
- * many).
+ * Have fn(arg) called in the handler of a signal, on whichever thread got it. The first watch of a
+ * signal installs the handler, the end of the last one restores what was there. Returns a number
+ * for sys_signal_unwatch(), after which fn is not called any more; or -EINVAL (not a signal that
+ * can be watched), -EBUSY (a realtime signal in use), -EAGAIN (too many).
  */
 int sys_signal_watch(int signo, void (*fn)(void *arg), void *arg);
 void sys_signal_unwatch(int id);
