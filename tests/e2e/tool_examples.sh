@@ -168,6 +168,23 @@ for m in [s] + others:
 	stop chat
 fi
 
+# A block for every tick, whole and in its place; what was given away comes back, every time.
+if start 1 "$build/tests/programs/foreign_thread" 127.0.0.1:0; then
+	check "foreign thread: blocks arrive whole" talk "${addr[0]}" '
+import struct
+last = -1
+for i in range(20):
+    tick, = struct.unpack("<i", recv(4))
+    assert tick > last
+    last = tick
+    assert recv(65536) == bytes((tick + k) & 255 for k in range(256)) * 256'
+	kill -TERM "$pid"
+	read -r -t 20 line <&3
+	is "foreign thread: everything given away was released" "blobs left: 0" "$line"
+	ended 20
+	is "foreign thread: status" 0 "$status"
+fi
+
 # SIGTERM while a request is being served: it is answered, then all ends.
 if start 1 "$examples/shutdown" 127.0.0.1:0; then
 	check "shutdown: the request under way is answered" talk "${addr[0]}" "
