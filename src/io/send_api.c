@@ -278,9 +278,9 @@ static ssize_t send_pieces(rln_conn h, const rln_piece *pc, int n, const char *c
 		list_init(&u->waiters);
 		u->entries = 1; /* held while queueing */
 	}
-	for (; i < n && !e; i++)
-		e = queue_piece(c, &pc[i], u);
-	if (e) { /* out of memory half way: none of it was queued */
+	while (i < n && !(e = queue_piece(c, &pc[i], u)))
+		i++;
+	if (e) { /* out of memory half way, at piece i: none of it was queued */
 		release_unqueued(c->io, pc, i, n);
 		conn_tx_rollback(c, mark, mark_len);
 		admit_next(c);

@@ -115,6 +115,25 @@ static inline ssize_t rig_receive(struct rig *r, rln_conn c, rln_view *v, uint8_
 	}
 }
 
+/* A connection to port, in one of the ways to get one. */
+static inline int rig_connect(struct rig *r, uint16_t port, rln_ns patience, rln_conn *c)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct sockaddr *sa = (const struct sockaddr *)&to;
+
+	if (world_rand(r->w, 4))
+		return RLN_WITHIN(patience, rln_connect_addr(sa, sizeof to, NULL, c));
+	int fd = sys_socket(AF_INET, SOCK_STREAM, 0);
+	int e = fd < 0 ? fd : sys_connect(fd, sa, sizeof to);
+	if (!e)
+		e = rln_adopt_fd(fd, c);
+	if (e && fd >= 0)
+		sys_close(fd);
+	return e == -ENOTCONN ? -ECONNRESET : e;
+}
+
 #define RIG_OWN_BYTES 70000 /* large enough to be received in place */
 
 static inline void rig_free_bytes(uint8_t **p)

@@ -129,29 +129,11 @@ static ssize_t fill_talk(struct talk *t)
 	return n;
 }
 
-static int get_conn(uint16_t port, rln_conn *c)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET,
-				  .sin_port = htons(port),
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	const struct sockaddr *sa = (const struct sockaddr *)&to;
-
-	if (play_rand(4))
-		return RLN_WITHIN(patience(), rln_connect_addr(sa, sizeof to, NULL, c));
-	int fd = sys_socket(AF_INET, SOCK_STREAM, 0);
-	int e = fd < 0 ? fd : sys_connect(fd, sa, sizeof to);
-	if (!e)
-		e = rln_adopt_fd(fd, c);
-	if (e && fd >= 0)
-		sys_close(fd);
-	return e == -ENOTCONN ? -ECONNRESET : e;
-}
-
 static void one_exchange(unsigned id)
 {
 	uint16_t port = (uint16_t)(PORT_ECHO + play_rand(play.strict ? 2 : 6));
 	struct talk t = { .id = id, .bytes = 1 + (play_rand(play.most / 2) >> play.tweak->halve) };
-	ssize_t n = get_conn(port, &t.c);
+	ssize_t n = rig_connect(&play.rig, port, patience(), &t.c);
 	rln_view v;
 
 	play.exchanges++;
