@@ -38,10 +38,10 @@ static const struct conf_row conf_rows[] = {
 	{ "cancel_nothing", row_cancel_nothing, "ENOENT", NULL },
 	{ "cancel_data_arrived", row_cancel_data_arrived,
 	  "0 cancelled 3|ENOENT data|EALREADY data|EALREADY cancelled 3", NULL },
-	{ "cancel_waitall_partial", row_cancel_waitall_partial, "0 5|EALREADY 5|0 ECANCELED",
-	  NULL },
-	{ "cancel_send_partial", row_cancel_send_partial, "0 partial|EALREADY partial|0 other",
-	  NULL },
+	{ "cancel_waitall_partial", row_cancel_waitall_partial,
+	  "0 5|EALREADY 5|0 ECANCELED|EALREADY ECANCELED|EALREADY EINTR", NULL },
+	{ "cancel_send_partial", row_cancel_send_partial,
+	  "0 partial|EALREADY partial|0 other|EALREADY other", NULL },
 	{ "cancel_multi", row_cancel_multi, "5 more 0 ECANCELED last|5 last ENOENT", NULL },
 	{ "cancel_slot_nothing", row_cancel_slot_nothing, "0 ENOENT", NULL },
 	{ "cancel_slot_empty", row_cancel_slot_empty, "EBADF", NULL },
@@ -93,7 +93,8 @@ static const struct conf_row conf_rows[] = {
 	{ "cancel_connect_done", row_cancel_connect_done, "ENOENT", NULL },
 	{ "cancel_send_zc", row_cancel_send_zc,
 	  "0 partial more late notif|0 partial more early notif|"
-	  "EALREADY partial more late notif|EALREADY partial more early notif|0 other more",
+	  "EALREADY partial more late notif|EALREADY partial more early notif|0 other "
+	  "more|EALREADY other more",
 	  NULL },
 	{ "cancel_chain_head", row_cancel_chain_head,
 	  "0 ECANCELED ECANCELED"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh [--kernel 6.1|6.12|7.2]... [NAME]: the tests on kernels other than this machine's, each booted
-# once under emulation. NAME: only programs or tests whose name contains it. Expects the dev build.
+# run.sh [--kernel 6.1|6.12|7.2|6.12-arm64]... [NAME]: the tests on kernels other than this machine's,
+# each booted once under emulation; without --kernel the first three. NAME: only programs or tests whose
+# name contains it. Expects the dev build; for arm64 the aarch64 one.
 # Ends with "N passed, N failed, N skipped"; kernels and logs stay in build-vm/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -19,17 +20,23 @@ kernels=() filter=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--kernel)
-		kernels+=("${2:?tests/vm: --kernel needs one of 6.1, 6.12, 7.2}")
+		kernels+=("${2:?tests/vm: --kernel needs one of 6.1, 6.12, 7.2, 6.12-arm64}")
 		shift
 		;;
-	-*) die "unknown option $1; usage: ./dev vm [--kernel 6.1|6.12|7.2] [NAME]" ;;
+	-*) die "unknown option $1; usage: ./dev vm [--kernel 6.1|6.12|7.2|6.12-arm64] [NAME]" ;;
 	*) filter=$1 ;;
 	esac
 	shift
 done
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12 7.2)
-build=$PWD/build-dev
-[ -f "$build/tests.list" ] || die "there is no build-dev/; ./dev vm makes it"
+
+# build_of KERNEL
+build_of() {
+	case $1 in
+	*-arm64) echo "$PWD/build-aarch64" ;;
+	*) echo "$PWD/build-dev" ;;
+	esac
+}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -44,12 +51,21 @@ add() {
 	done < <(ldd "$1" 2>/dev/null | grep -o '/[^ ]*')
 }
 
-# The guest's files, for an ordinary user, whose locked memory is limited: one shell, the test programs and what they start, and the plan.
+# The guest's files, for an ordinary user, whose locked memory is limited: one shell, the test
+# programs and what they start, and the plan.
 make_root() {
-	local folder name command
+	local kernel=$1 build folder name command library
+	build=$(build_of "$kernel")
+	[ -f "$build/tests.list" ] || die "there is no $build; ./dev vm makes it"
 	root=$work/root
-	mkdir -p "$root"
-	add /bin/busybox
+	rm -rf "$root"
+	mkdir -p "$root/bin" "$root/lib"
+	cp "build-vm/kernel-$kernel/busybox" "$root/bin/"
+	if [ "$build" != "$(build_of here)" ]; then # a cross build: ldd cannot tell what it needs
+		for library in /usr/aarch64-linux-gnu/lib/{ld-linux-aarch64,libc,libm,libgcc_s}.so.*; do
+			cp -L "$library" "$root/lib/"
+		done
+	fi
 	cp tests/vm/init "$root/init"
 	ln -s busybox "$root/bin/sh"
 	mkdir -p "$root/etc"
@@ -58,12 +74,12 @@ make_root() {
 	echo 'hosts: files' >"$root/etc/nsswitch.conf"
 	: >"$work/plan"
 	while IFS=$'\t' read -r folder name command; do
-		[[ $folder = unit || $folder = e2e ]] && [[ $command != *$'\t'* ]] || continue
-		add "$command" "/ringline/$folder/$name"
+		[[ $folder = unit || $folder = e2e ]] && [[ $name = test_* ]] || continue
+		add "$build/tests/$folder/$name" "/ringline/$folder/$name"
 		command=/ringline/$folder/$name
 		[ $name != test_conformance ] || command="RINGLINE_ROUNDS=5 $command"
 		if [[ $folder/$name != *"$filter"* ]]; then
-			"$build/tests/$folder/$name" -l | grep -qF -- "$filter" || continue
+			"$(build_of here)/tests/$folder/$name" -l | grep -qF -- "$filter" || continue
 			command+=" $filter"
 		fi
 		command="su -s /bin/sh nobody -c '$command'"
@@ -117,7 +133,6 @@ judge() {
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
-make_root
 for kernel in "${kernels[@]}"; do
 	folder=build-vm/kernel-$kernel logs=build-vm/logs-$kernel
 	mkdir -p "$logs"
@@ -126,6 +141,7 @@ for kernel in "${kernels[@]}"; do
 		cat "$logs/fetch.log" >&2
 		die "could not get kernel $kernel"
 	}
+	make_root "$kernel"
 	echo "== $kernel: $(cat "$folder/version")"
 	begin=$SECONDS
 	# The emulator at times trips over a kernel that patches itself while it boots: not our subject.
@@ -139,7 +155,9 @@ for kernel in "${kernels[@]}"; do
 done
 if grep -q test_conformance "$work/plan"; then
 	outputs=()
-	for kernel in "${kernels[@]}"; do outputs+=("$kernel" "build-vm/logs-$kernel/out.txt"); done
+	for kernel in "${kernels[@]}"; do
+		outputs+=("${kernel%-*}" "build-vm/logs-$kernel/out.txt")
+	done
 	bash tests/vm/conformance.sh "${outputs[@]}" >"$work/one" || failed=$((failed + 1))
 	grep -v ' passed, ' "$work/one"
 fi
