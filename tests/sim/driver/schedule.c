@@ -174,7 +174,17 @@ static int64_t others_act(struct world *w, void *ctx)
 		int64_t at = i == play.outer ? INT64_MAX : other_acts(i);
 		next = at < next ? at : next;
 	}
-	return next;
+	/* one that acted may have given one that was asked before it something to do */
+	for (unsigned i = 0; i < play.workers; i++) {
+		int64_t at = i == play.outer ? INT64_MAX : wants(i);
+		if (stalled(i) && at < play.stalled_until)
+			at = play.stalled_until;
+		next = at < next ? at : next;
+	}
+	bool shut = play.shut;
+	shut_when_over(); /* and it may have been the last there was to do */
+	calm_when_shut();
+	return play.shut == shut ? next : world_now(w);
 }
 
 static bool all_done(void)
