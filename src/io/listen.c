@@ -124,15 +124,40 @@ static unsigned room(const struct listener *l)
 }
 
 /* ---- accept ops */
+
+/* A cancel can miss (-EALREADY) and the accept go on: asked again then, but not at once. */
+static void watch_cancels(struct listener *l)
+{
+	if (!timer_armed(&l->backoff))
+		timer_arm(&l->io->loop->wheel, &l->backoff, l->io->loop->now_ns + BACKOFF_NS);
+}
+
+static void cancel_multi(struct listener *l)
+{
+	if (!op_busy(&l->multi.op) || l->multi_asked || op_busy(&l->multi_cancel.op))
+		return;
+	l->multi_asked = true;
+	op_cancel_with(&l->io->loop->ops, &l->multi.op, &l->multi_cancel);
+	watch_cancels(l);
+}
+
+static void cancel_singles(struct listener *l)
+{
+	for (unsigned i = 0; i < LISTEN_SINGLES; i++) {
+		struct listen_single *s = &l->single[i];
+
+		if (!op_busy(&s->io.op) || s->asked || op_busy(&s->cancel.op))
+			continue;
+		s->asked = true;
+		op_cancel_with(&l->io->loop->ops, &s->io.op, &s->cancel);
+		watch_cancels(l);
+	}
+}
+
 static void cancel_accepts(struct listener *l)
 {
-	struct ops *ops = &l->io->loop->ops;
-
-	if (op_busy(&l->multi.op) && !op_busy(&l->multi_cancel.op))
-		op_cancel_with(ops, &l->multi.op, &l->multi_cancel);
-	for (unsigned i = 0; i < LISTEN_SINGLES; i++)
-		if (op_busy(&l->single[i].io.op) && !op_busy(&l->single[i].cancel.op))
-			op_cancel_with(ops, &l->single[i].io.op, &l->single[i].cancel);
+	cancel_multi(l);
+	cancel_singles(l);
 }
 
 static void back_off(struct listener *l)
@@ -144,9 +169,11 @@ static void back_off(struct listener *l)
 static void backoff_over(struct timer *t)
 {
 	struct listener *l = container_of(t, struct listener, backoff);
-	l->backing_off = false;
+	l->backing_off = l->multi_asked = false;
+	for (unsigned i = 0; i < LISTEN_SINGLES; i++)
+		l->single[i].asked = false;
 	if (l->closing)
-		cancel_accepts(l); /* the first cancel missed: -EALREADY */
+		cancel_accepts(l);
 	else
 		listen_step(l);
 }
@@ -196,8 +223,10 @@ static void multi_done(struct op_io *io, const struct op_event *ev)
 {
 	struct listener *l = io->ctx;
 
-	if (ev->last)
+	if (ev->last) {
 		op_reset(&io->op);
+		l->multi_asked = false;
+	}
 	accepted_or_error(l, ev->res, NULL);
 	if (ev->last || !ample(l))
 		step_or_finish(l);
@@ -209,6 +238,7 @@ static void single_done(struct op_io *io, const struct op_event *ev)
 	struct listener *l = s->listener;
 
 	op_reset(&io->op);
+	s->asked = false;
 	l->singles_live--;
 	accepted_or_error(l, ev->res, s);
 	step_or_finish(l);
@@ -259,13 +289,11 @@ static void arm_singles(struct listener *l)
 
 void listen_step(struct listener *l)
 {
-	struct ops *ops = &l->io->loop->ops;
-
 	if (l->closing || l->backing_off)
 		return;
 	if (op_busy(&l->multi.op)) {
-		if (!ample(l) && !op_busy(&l->multi_cancel.op))
-			op_cancel_with(ops, &l->multi.op, &l->multi_cancel);
+		if (!ample(l))
+			cancel_multi(l);
 		return;
 	}
 	if (ample(l) && !l->singles_live) {
@@ -274,9 +302,7 @@ void listen_step(struct listener *l)
 	} else if (!ample(l)) {
 		arm_singles(l);
 	} else { /* ample again: the singles give way to one multishot */
-		for (unsigned i = 0; i < LISTEN_SINGLES; i++)
-			if (op_busy(&l->single[i].io.op) && !op_busy(&l->single[i].cancel.op))
-				op_cancel_with(ops, &l->single[i].io.op, &l->single[i].cancel);
+		cancel_singles(l);
 	}
 }
 

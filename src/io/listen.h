@@ -19,6 +19,7 @@ struct listener;
 struct listen_single {
 	struct op_io io;
 	struct op_cancel cancel;
+	bool asked; /* to end: not again before it has, or the timer says so */
 	struct listener *listener;
 	struct sockaddr_storage peer; /* KERNEL(6.1): no SO_PEERNAME command */
 };
@@ -33,6 +34,7 @@ struct listener {
 	unsigned singles_live;
 	bool paused;	  /* for want of room */
 	bool backing_off; /* resource error: the timer tries again */
+	bool multi_asked; /* as listen_single.asked */
 	bool closing, ops_done;
 	bool queues;	       /* no handler: clients wait in untaken for rln_accept() */
 	unsigned drain_passes; /* turns without a new client until it may close */
