@@ -22,6 +22,7 @@ struct give_msg {
 	unsigned char peer[28];
 	socklen_t peer_bytes;
 	int family;
+	int read_err; /* the kernel told it once, here: the receives over there would give 0 */
 	/*
 	 * Set last, looked at first. The kernel's lock orders the two workers already; this says so
 	 * to a reader of the code, and to ThreadSanitizer.
@@ -98,6 +99,7 @@ void give_step(struct conn *c)
 		return;
 	}
 	*m = *g->msg;
+	m->read_err = c->read == READ_ERROR ? c->read_err : 0;
 	sys_free(g->msg);
 	g->msg = m;
 	m->bytes = n;
@@ -136,6 +138,8 @@ void give_open(struct io *io, unsigned slot, struct give_msg *g)
 		chunks_push(&c->rx, k);
 		io->queued_bytes += g->bytes;
 	}
+	if (g->read_err)
+		conn_set_read(c, READ_ERROR, g->read_err); /* INV-20 */
 	sys_free(g);
 	io->stats.taken++;
 	conn_serve(c);
