@@ -489,6 +489,38 @@ TEST(group_cancelling_a_task_cancels_its_children)
 	CHECK_INT(why[0], ==, -ECANCELED);
 }
 
+static int shielded_parent(void *arg)
+{
+	int *why = arg;
+
+	RLN_GROUP(g);
+	CHECK_INT(rln_group_spawn(&g, sleep_on, &why[1]), ==, 0);
+	RLN_SHIELD(sh, RLN_SEC(20)); /* inside the group: of this task alone */
+	why[0] = rln_group_wait(&g);
+	return 0;
+}
+
+static int cancel_group(void *arg)
+{
+	int why[2] = { 1, 1 };
+
+	(void)arg;
+	RLN_GROUP(g);
+	CHECK_INT(rln_group_spawn(&g, shielded_parent, why), ==, 0);
+	while (!alive)
+		CHECK_INT(rln_yield(), ==, 0);
+	rln_group_cancel(&g);
+	CHECK_INT(rln_group_wait(&g), ==, 0);
+	CHECK_INT(why[0], ==, 0); /* it did not notice, its child did */
+	CHECK_INT(why[1], ==, -ECANCELED);
+	return 0;
+}
+
+TEST(group_cancel_reaches_the_children_of_a_child_that_does_not_notice)
+{
+	run_it(cancel_group);
+}
+
 /* ---- what cannot be spawned */
 
 static int spawn_too_many(void *arg)
