@@ -1,8 +1,9 @@
 /*
- * What tasks cost, in nanoseconds: the median of short runs, all in one task of one worker unless
- * said otherwise. bench/peers/tasks.go does the same in Go; bench/tasks.py shows both.
- * usage: tasks [--json] [RUNS]
+ * What tasks cost, in nanoseconds: the median of short runs and their spread, all in one task of
+ * one worker unless said otherwise. bench/peers/tasks.go does the same in Go; bench/tasks.py shows
+ * both. usage: tasks [--json] [RUNS]
  */
+#include <errno.h>
 #include <pthread.h>
 #include <ringline.h>
 #include <stdatomic.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { RUNS_MAX = 1000, GROUP = 100, CAP = 128 };
+enum { RUNS_MAX = 1000, GROUP = 100, CAP = 128, MANY_TIMERS = 1000000 };
 
 static double now_ns(void)
 {
@@ -149,6 +150,31 @@ static void do_mutex(unsigned n)
 	}
 }
 
+/* Beside a million that are armed and far away. */
+static void expire(rln_timer *t, void *ud)
+{
+	(void)t;
+	(void)ud;
+}
+
+static void do_timer(unsigned n)
+{
+	static rln_timer *many, one;
+	rln_ns dur = RLN_MS(1);
+
+	if (!many) {
+		many = calloc(MANY_TIMERS, sizeof *many);
+		must(many ? 0 : -ENOMEM, "timers");
+		for (unsigned i = 0; i < MANY_TIMERS; i++)
+			rln_timer_start(&many[i], RLN_SEC(3600 + i), expire, NULL);
+	}
+	for (; n; n--) {
+		rln_timer_start(&one, dur, expire, NULL);
+		rln_timer_stop(&one);
+		dur = dur < RLN_SEC(100) ? dur * 3 : RLN_MS(1);
+	}
+}
+
 /* ---- posts by another thread, while this worker does not sleep */
 static struct {
 	rln_runtime *rt;
@@ -204,6 +230,7 @@ static const struct bench {
 	{ "scope begin+end", do_scope, 500000, 1 },
 	{ "lock+unlock", do_mutex, 500000, 1 },
 	{ "post from a thread, awake", do_post, 100000, 1 },
+	{ "timer start+stop, a million armed", do_timer, 500000, 1 },
 };
 
 static unsigned runs = 31;
@@ -215,9 +242,14 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double median_ns(const struct bench *b)
+/* Of the runs: the middle one, and those a tenth from either end. */
+struct figure {
+	double low, median, high;
+};
+
+static struct figure measure(const struct bench *b)
 {
-	double ns[RUNS_MAX];
+	static double ns[RUNS_MAX];
 
 	b->run(b->n / 10); /* stacks, caches */
 	for (unsigned i = 0; i < runs; i++) {
@@ -226,7 +258,7 @@ static double median_ns(const struct bench *b)
 		ns[i] = (b->run == do_post ? posts.ns : now_ns() - begin) / b->n / b->count;
 	}
 	qsort(ns, runs, sizeof ns[0], by_value);
-	return ns[runs / 2];
+	return (struct figure){ ns[runs / 10], ns[runs / 2], ns[runs - 1 - runs / 10] };
 }
 
 static int all(void *arg)
@@ -235,11 +267,12 @@ static int all(void *arg)
 
 	(void)arg;
 	for (size_t i = 0; i < sizeof benches / sizeof *benches; i++) {
-		double ns = median_ns(&benches[i]);
+		struct figure f = measure(&benches[i]);
 		if (json)
-			printf("%s\"%s\": %.2f", between, benches[i].name, ns);
+			printf("%s\"%s\": %.2f", between, benches[i].name, f.median);
 		else
-			printf("%-32s %8.1f ns\n", benches[i].name, ns);
+			printf("%-34s %8.1f ns   %.1f..%.1f\n", benches[i].name, f.median, f.low,
+			       f.high);
 		between = ", ";
 	}
 	if (json)

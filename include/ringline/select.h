@@ -25,7 +25,7 @@ extern "C" {
  */
 typedef struct rln_arm {
 	int res; /* of the arm that won: 0 or more, or a negative errno */
-	uint64_t priv_[11];
+	uint64_t priv_[9];
 } rln_arm;
 
 /*

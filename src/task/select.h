@@ -49,16 +49,22 @@ struct arm {
 	struct waiter w; /* w.slot: where the result goes */
 };
 
-/* on and aux of the result are the caller's to fill. */
+/*
+ * what: on, aux and w.slot. PERF: the rest stays unwritten, since link() finds w initialised. With
+ * arms that were zeroed first a select over four took 100 ns instead of 59 (bench/tasks.c).
+ */
 static inline rln_arm arm_make(const struct arm_kind *kind, struct arm what)
 {
 	union {
 		rln_arm user;
 		struct arm arm;
-	} u = { .user = { 0 } };
+	} u;
 
-	what.kind = kind;
-	u.arm = what;
+	u.arm.res = 0;
+	u.arm.kind = kind;
+	u.arm.on = what.on;
+	u.arm.aux = what.aux;
+	u.arm.w.slot = what.w.slot;
 	return u.user;
 }
 
