@@ -150,6 +150,8 @@ struct sim_alloc {
 	struct list node;
 	size_t bytes;
 	void *base;
+	int flags;    /* of a mapping */
+	bool altered; /* its protection or what it is advised to be */
 };
 
 struct sim_remote {
