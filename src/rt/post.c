@@ -160,7 +160,8 @@ void rln_timer_start(rln_timer *t, rln_ns dur, void (*fn)(rln_timer *t, void *ud
 		    w ? "rln_timer_start without a function"
 		      : "rln_timer_start from a thread that is not a worker");
 	RLN_ASSERTF(!u->worker || u->worker == w, "the timer runs on worker %u", u->worker->index);
-	int64_t now = w->loop.now_ns;
+	/* the clock, not the turn's: a timer is never early, however long this turn has lasted */
+	int64_t now = sys_now();
 	if (!u->worker) {
 		timer_init(&u->timer, user_timer_fire);
 		list_init(&u->node);
