@@ -37,7 +37,7 @@ void conn_set_read(struct conn *c, enum conn_read to, int err)
 {
 	static const uint8_t edges[] = {
 		[READ_OPEN] = 1 << READ_EOF | 1 << READ_ERROR,
-		[READ_EOF] = 1 << READ_ERROR,
+		[READ_EOF] = 0,
 		[READ_ERROR] = 0,
 	};
 	check_edge(c, "read", edges, c->read, to);

@@ -154,7 +154,7 @@ static bool step_linger(struct conn *c)
 	return false;
 }
 
-/* Cancel and await. Only the ops' own last CQEs count. */
+/* INV-84. Cancel and await. Only the ops' own last CQEs count. */
 static bool step_quiesce(struct conn *c)
 {
 	if (c->arm == ARM_ARMED)

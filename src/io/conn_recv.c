@@ -314,6 +314,7 @@ static bool waits_for_input(const struct conn *c)
 	return c->mode->on_request && !c->serving;
 }
 
+/* INV-83 */
 bool conn_paused(const struct conn *c)
 {
 	const struct io *io = c->io;

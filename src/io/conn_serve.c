@@ -261,6 +261,7 @@ bool serve_idle(const struct conn *c)
 	return c->mode->on_request && !c->serving;
 }
 
+/* INV-85 */
 void serve_closed(struct conn *c)
 {
 	rln_conn h = conn_handle(c);

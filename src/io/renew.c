@@ -12,6 +12,7 @@
 
 #define RENEW_LOOKS 64 /* page pointers looked at in a turn */
 
+/* INV-82 */
 void renew_closed(struct io *io, const struct conn *c)
 {
 	if (io->caps->close_sends_fin)

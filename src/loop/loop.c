@@ -178,6 +178,7 @@ static int turn_enter(struct loop *l, int64_t deadline_ns)
 	return err;
 }
 
+/* INV-86 */
 int loop_turn(struct loop *l, int64_t deadline_ns)
 {
 	int err;

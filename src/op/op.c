@@ -147,6 +147,7 @@ static unsigned chain_length(struct op *op)
 	return n;
 }
 
+/* INV-81 */
 void ops_flush(struct ops *ops)
 {
 	unsigned space = ring_sq_space(ops->ring);

@@ -52,7 +52,7 @@ static void *item_at(const struct chan *ch, size_t i)
 	return ch->item + (at < ch->cap ? at : at - ch->cap) * ch->elem;
 }
 
-/* 0, -EPIPE or -EAGAIN. */
+/* INV-90. 0, -EPIPE or -EAGAIN. */
 static int put(struct chan *ch, const void *v)
 {
 	struct waiter *w;

@@ -71,6 +71,7 @@ static struct task *tree_next(struct task *t, const struct task *root, const str
 	return next;
 }
 
+/* INV-88 */
 void tree_visit(struct task *root, const struct scope *limit, void (*fn)(struct task *t))
 {
 	for (struct task *t = child_from(group_first(root, limit), limit); t;

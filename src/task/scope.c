@@ -156,6 +156,7 @@ static const char *noun(const struct scope *sc)
 	return sc->group ? "group" : sc->shield ? "shield" : "scope";
 }
 
+/* INV-89 */
 void scope_pop(struct scope *sc, const char *call, const char *file, int line)
 {
 	struct task *t = scope_task(call, file, line);

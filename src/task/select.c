@@ -149,6 +149,7 @@ static bool link_arms(struct selection *s)
 	return true;
 }
 
+/* INV-87 */
 static int select_wait(struct selection *s)
 {
 	struct waiter *woken;

@@ -157,6 +157,7 @@ int rln_lock(rln_mutex *user)
 	return 0;
 }
 
+/* INV-91 */
 static void hand_over(struct mutex *m)
 {
 	struct waiter *w = waiter_first(queue(&m->waiters));

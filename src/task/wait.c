@@ -44,6 +44,7 @@ static __attribute__((cold, noinline)) int misplaced(const char *call, bool work
 	return -EPERM;
 }
 
+/* INV-92 */
 int wait_enter(const char *call)
 {
 	struct sched *s = sched_current();
