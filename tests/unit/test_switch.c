@@ -56,6 +56,30 @@ static void arg_side(void *arg)
 	}
 }
 
+static void swap_side(void *arg)
+{
+	(void)arg;
+	for (;;)
+		side_leave(1);
+}
+
+/* Printed, for docs/PERFORMANCE.md: a time fails no test. */
+TEST(switch_cost_is_printed)
+{
+	int64_t best_ns = INT64_MAX;
+
+	side_open(1, swap_side);
+	for (int run = 0; run < 30; run++) {
+		int64_t begin_ns = test_now_ns();
+		for (int i = 0; i < 20000; i++)
+			task_switch(&main_sp, side_sp[1]);
+		int64_t ns = test_now_ns() - begin_ns;
+		best_ns = ns < best_ns ? ns : best_ns;
+	}
+	printf("  %.1f ns a switch, the best of 30 runs\n", (double)best_ns / 40000);
+	CHECK_INT(best_ns, >, 0);
+}
+
 TEST(switch_first_entry_calls_the_function_with_its_argument)
 {
 	side_open(0, arg_side);
