@@ -22,8 +22,8 @@ extern const struct ring_kernel __wrap_ring_kernel_uring;
 
 struct held {
 	struct list node;
-	struct io_uring_cqe cqe;
 	unsigned enters; /* it is given after so many more */
+	struct io_uring_cqe cqe;
 };
 
 struct chaos {

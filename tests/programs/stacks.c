@@ -9,7 +9,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#if defined(__clang__)
+#define FRAME __attribute__((noinline))
+#else
 #define FRAME __attribute__((noinline, noclone))
+#endif
 
 static volatile int depth_reached;
 
