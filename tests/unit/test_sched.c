@@ -445,8 +445,9 @@ static int deep_wait_shallow(void *arg)
 {
 	(void)arg;
 	/* the depth is seen where the task parks */
-	volatile char deep[48 << 10];
+	char deep[48 << 10];
 	deep[0] = 1;
+	__asm__ volatile("" : : "r"(deep) : "memory"); /* all of it is there */
 	CHECK_INT(rln_yield(), ==, 0);
 	return deep[0];
 }
