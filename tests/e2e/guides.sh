@@ -10,10 +10,10 @@ ln -s "$build" "$work/build"
 # A library built with a sanitizer wants it in the program, too.
 flags=
 for kind in address thread; do
-	nm -u "$build/libringline-sim.a" 2>/dev/null | grep -q "__${kind:0:1}san_init" &&
+	nm -u "$build/libringline-sim.a" 2>/dev/null | grep -c "__${kind:0:1}san_init" >/dev/null &&
 		flags=-fsanitize=$kind
 done
-nm -u "$build/libringline-sim.a" 2>/dev/null | grep -q __ubsan && flags="$flags -fsanitize=undefined"
+nm -u "$build/libringline-sim.a" 2>/dev/null | grep -c __ubsan >/dev/null && flags="$flags -fsanitize=undefined"
 mkdir "$work/bin"
 printf '#!/bin/sh\nexec %s %s "$@"\n' "$(command -v "${CC:-cc}")" "$flags" >"$work/bin/cc"
 chmod +x "$work/bin/cc"

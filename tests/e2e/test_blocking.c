@@ -127,7 +127,7 @@ static int in_a_deadline(void *arg)
 	rln_scope s;
 	int *said = arg;
 
-	rln_scope_begin(&s, RLN_MS(1));
+	rln_scope_begin(&s, RLN_MS(300)); /* for the thread to begin, on a busy machine too */
 	int r = rln_blocking(wait_at_gate, &(int){ 9 });
 	said[0] = rln_yield();
 	rln_scope_end(&s);
@@ -150,7 +150,7 @@ TASK_TEST(blocking_begun_is_not_interrupted_and_its_result_wins)
 	CHECK(sem_init(&gate, 0, 0) == 0);
 	CHECK_INT(rln_spawn(in_a_deadline, &said, NULL, &task), ==, 0);
 	TASK_EVENTUALLY(atomic_load(&begun) == 1);
-	rln_timer_start(&t, RLN_MS(5), post_gate, NULL); /* after the deadline */
+	rln_timer_start(&t, RLN_MS(400), post_gate, NULL); /* after the deadline */
 	CHECK_INT(rln_join(task, &result), ==, 0);
 	CHECK_INT(result, ==, 9);
 	CHECK_INT(said, ==, -ETIME); /* the cancellation stayed pending */
@@ -162,8 +162,8 @@ TASK_TEST(blocking_whose_result_won_blames_no_scope)
 	rln_scope s;
 
 	CHECK(sem_init(&gate, 0, 0) == 0);
-	rln_timer_start(&t, RLN_MS(5), post_gate, NULL);
-	rln_scope_begin(&s, RLN_MS(1));
+	rln_timer_start(&t, RLN_MS(400), post_gate, NULL);
+	rln_scope_begin(&s, RLN_MS(300));
 	CHECK_INT(rln_blocking(wait_at_gate, &(int){ 9 }), ==, 9);
 	CHECK_INT(rln_scope_end(&s), ==, 0); /* it made no call fail */
 }

@@ -192,6 +192,9 @@ static void torture(bool calls, int err)
 	uint64_t first = seed_first(), n = seed_count(6);
 	unsigned points = 0, started = 0;
 
+#if defined(__SANITIZE_THREAD__)
+	SKIP("one thread, and minutes of it: nothing for ThreadSanitizer");
+#endif
 	for (uint64_t seed = first; seed < first + n; seed++) {
 		for (unsigned i = 1; i < POINTS_MAX; i++) {
 			struct plan p = { seed, calls ? 0 : i, calls ? i : 0, err };
