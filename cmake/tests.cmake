@@ -45,6 +45,10 @@ function(ringline_test_folder folder)
 			target_include_directories(${target} SYSTEM PRIVATE "${RINGLINE_URING_INCLUDE}")
 		endif()
 		target_link_libraries(${target} PRIVATE ${T_LINK} Threads::Threads m)
+		if(EXISTS "${dir}/${name}.wrap") # functions it puts its own in front of
+			target_link_options(${target} PRIVATE "-Wl,@${dir}/${name}.wrap")
+			set_target_properties(${target} PROPERTIES LINK_DEPENDS "${dir}/${name}.wrap")
+		endif()
 		set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
 			RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/${folder}")
 		add_dependencies(tests ${target})

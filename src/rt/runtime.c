@@ -107,6 +107,7 @@ static void thread_main(void *arg)
 		thread_serve(w);
 	else
 		w->drain_due = true; /* nothing to wait for */
+	e = 0;			     /* a start that failed has been told; the ring is whole */
 	while (started && (e = worker_turn(w, INT64_MAX)) == 0)
 		;
 	loop_rest(&w->loop);
@@ -360,7 +361,7 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size,
 	int e;
 
 	if (!rt)
-		return diag_set(why, -ENOMEM, "no memory");
+		return diag_set(why, -ENOMEM, "no memory for the runtime");
 	e = config_resolve(user, cfg_size, opts_size, &rt->cfg, why);
 	if (e) {
 		sys_free(rt);
@@ -374,7 +375,7 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size,
 	rt->has_main = rt->cfg.set.main != NULL;
 	e = sys_monitor_open(&rt->monitor);
 	if (e)
-		diag_set(why, e, "no memory");
+		diag_set(why, e, "no memory for the runtime");
 	if (!e)
 		e = check_ground(rt, why);
 	if (!e && sys_pool_open(&rt->shared.pool, rt->cfg.set.blocking_threads, BLOCKING_MAX))
