@@ -152,14 +152,12 @@ TEST(on_draining_is_heard_of_on_every_worker_and_connection)
 	CHECK_INT(rln_listen_addr(rt, 0, &at), ==, 0);
 	for (unsigned i = 0; i < 2; i++)
 		CHECK_INT(rln_go_on(rt, i, until_draining, NULL, NULL), ==, 0);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK(connect(fd, (struct sockaddr *)&at, sizeof(struct sockaddr_in)) == 0);
+	int fd = client_to((struct sockaddr *)&at, sizeof(struct sockaddr_in));
 	EVENTUALLY(atomic_load(&ready) == 3);
 	rln_shutdown(rt);
-	limit_waits(fd);
-	CHECK_INT(recv(fd, bye, 3, MSG_WAITALL), ==, 3);
+	CHECK_INT(recv_n(fd, bye, 3), ==, 3);
 	CHECK_STR(bye, "bye");
-	CHECK_INT(recv(fd, bye, 1, 0), ==, 0);
+	expect_eof(fd);
 	close(fd);
 	CHECK_INT(rln_wait(rt), ==, 0);
 	CHECK_INT(atomic_load(&saw), ==, 3);

@@ -14,14 +14,9 @@ static rln_listener up(rln_listen_opts o, struct sockaddr_storage *at)
 /* Does not wait: the kernel's backlog takes it. */
 static int knock(const struct sockaddr_storage *at)
 {
-	int fd = socket(at->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	CHECK(fd >= 0);
-	limit_waits(fd);
-	CHECK(connect(fd, (const struct sockaddr *)at,
-		      at->ss_family == AF_UNIX ? sizeof(struct sockaddr_un)
-					       : sizeof(struct sockaddr_in)) == 0);
-	return fd;
+	return client_to((const struct sockaddr *)at, at->ss_family == AF_UNIX
+							      ? sizeof(struct sockaddr_un)
+							      : sizeof(struct sockaddr_in));
 }
 
 static void expect_named(rln_conn c, char name)
