@@ -21,6 +21,7 @@ struct sim_peer {
 	struct peer_config cfg;
 	enum peer_end end;
 	unsigned id, tries;
+	uint16_t port;
 	struct sockaddr_in to;
 	int64_t at;	  /* acts then; SIM_NEVER: when woken */
 	int64_t leave_at; /* PEER_SILENT, PEER_NO_READ */
@@ -63,7 +64,8 @@ static void peer_join(struct sim_peer *p, struct sim_sock *s)
 	if (p->cfg.kind == PEER_SCRIPT)
 		return;
 	p->at = w->now + latency(w);
-	if (p->cfg.kind != PEER_SILENT && p->cfg.kind != PEER_NO_READ)
+	if (p->cfg.kind != PEER_SILENT && p->cfg.kind != PEER_NO_READ &&
+	    (p->cfg.kind != PEER_DRINK || p->cfg.thirst != THIRST_LATE))
 		return;
 	p->leave_at = w->now +
 		      (p->cfg.life_ns ? p->cfg.life_ns : (int64_t)world_rand(w, 20ull * NS_PER_S));
@@ -325,6 +327,49 @@ static bool echo_write(struct sim_peer *p)
 	return true;
 }
 
+/* ---- drinking */
+uint8_t world_poured(uint16_t port, size_t at)
+{
+	return (uint8_t)(at * 151 + (at >> 8) * 11 + port * 37 + 3);
+}
+
+static bool thirsty(const struct sim_peer *p)
+{
+	const struct sim_sock *s = p->sock;
+	bool over = s->fin_in || s->hup || s->err || !s->other;
+
+	switch (p->cfg.thirst) {
+	case THIRST_LATE:
+		return p->w->now >= p->leave_at;
+	case THIRST_FIN:
+		return over || p->received || !sock_room(s->other);
+	case THIRST_NEVER:
+		return over;
+	default:
+		return true;
+	}
+}
+
+static bool act_drink(struct sim_peer *p)
+{
+	uint8_t buf[CHUNK];
+	size_t most = rand_size(p->w, p->cfg.thirst == THIRST_LITTLE ? 16 : sizeof(buf));
+	ssize_t n = thirsty(p) ? sock_recv(p->sock, buf, most) : -EAGAIN;
+
+	if (n == -EAGAIN)
+		return false;
+	for (ssize_t i = 0; i < n; i++)
+		if (buf[i] != world_poured(p->port, p->received + (size_t)i))
+			world_violates(p->w, PROP_P3, "peer %u: byte %zu is %u, not %u", p->id,
+				       p->received + (size_t)i, buf[i],
+				       world_poured(p->port, p->received + (size_t)i));
+	if (n > 0)
+		p->received += (size_t)n;
+	else
+		peer_ended(p, n ? PEER_BROKEN : PEER_CLEAN);
+	return true;
+}
+
 static void peer_connect(struct sim_peer *p)
 {
 	struct world *w = p->w;
@@ -332,6 +377,7 @@ static void peer_connect(struct sim_peer *p)
 	int err = sock_connect(s, (const struct sockaddr *)(const void *)&p->to, sizeof(p->to));
 
 	if (err == 0) {
+		p->port = ntohs(((const struct sockaddr_in *)(const void *)&s->name)->sin_port);
 		peer_join(p, s);
 		return;
 	}
@@ -339,6 +385,12 @@ static void peer_connect(struct sim_peer *p)
 	p->at = w->now + 100000000;
 	if (++p->tries > CONNECT_RETRIES || err == -ECONNREFUSED)
 		peer_ended(p, PEER_REFUSED);
+}
+
+static bool peer_slow(const struct sim_peer *p)
+{
+	return p->cfg.kind == PEER_SLOW ||
+	       (p->cfg.kind == PEER_DRINK && p->cfg.thirst == THIRST_LITTLE);
 }
 
 static void peer_act(struct sim_peer *p)
@@ -362,16 +414,19 @@ static void peer_act(struct sim_peer *p)
 		moved = echo_read(p);
 		moved = p->end == PEER_ALIVE && (echo_write(p) | moved);
 		break;
+	case PEER_DRINK:
+		moved = act_drink(p);
+		break;
 	default:
 		moved = act_normal(p);
 	}
 	if (p->end != PEER_ALIVE)
 		return;
 	if (moved)
-		p->at = w->now + (p->cfg.kind == PEER_SLOW ? (int64_t)world_rand(w, NS_PER_S / 20)
-							   : latency(w));
+		p->at = w->now +
+			(peer_slow(p) ? (int64_t)world_rand(w, NS_PER_S / 20) : latency(w));
 	else
-		p->at = p->leave_at;
+		p->at = p->leave_at > w->now ? p->leave_at : SIM_NEVER;
 }
 
 /* ---- the world's side */
@@ -425,6 +480,11 @@ unsigned world_peers_ended(const struct world *w, enum peer_kind kind, enum peer
 enum peer_end peer_end(const struct sim_peer *p)
 {
 	return p->end;
+}
+
+uint16_t peer_port(const struct sim_peer *p)
+{
+	return p->port;
 }
 
 size_t peer_received(const struct sim_peer *p)

@@ -48,9 +48,11 @@ static void seg_free(struct sim_seg *seg)
 		req_notify(zc);
 }
 
-/* Throw away unread bytes beyond the first keep. */
+/* Throw away unread bytes beyond the first keep, and with them the FIN that stood behind. */
 static void rx_purge(struct sim_sock *s, size_t keep)
 {
+	if (s->rx_bytes > keep && !s->hup)
+		s->fin_in = s->fin_said = false;
 	while (s->rx_bytes > keep) {
 		struct sim_seg *seg = container_of(s->rx.prev, struct sim_seg, node);
 		size_t have = seg->len - seg->off, drop = s->rx_bytes - keep;
@@ -147,7 +149,8 @@ void sock_break(struct sim_sock *s, int err, bool tell_other)
 		return;
 	sim_trace(s->w, "sock %u broken: %s", s->id, strerror(-err));
 	s->hup = true;
-	s->ended = s->fin_in;
+	s->fin_said = s->fin_said && s->rx_bytes <= s->rcvbuf; /* else it is on its way */
+	s->ended = s->fin_in && s->rx_bytes <= s->rcvbuf;
 	s->err = s->ended && err == -ECONNRESET ? -EPIPE : err;
 	s->fin_in = true;
 	s->news++;

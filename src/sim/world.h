@@ -192,6 +192,7 @@ enum peer_kind {
 	PEER_HALF_CLOSE, /* normal, but its FIN follows the last byte at once */
 	PEER_SLOW,	 /* normal, a byte at a time with long pauses */
 	PEER_ECHO,	 /* reads and sends back until EOF: the far end of connects */
+	PEER_DRINK,	 /* only reads, when its thirst says so, and verifies world_poured() */
 	PEER_SCRIPT,	 /* does nothing but what peer_send() and the like make it do */
 	PEER_KIND_COUNT
 };
@@ -205,8 +206,18 @@ enum peer_end {
 	PEER_LEFT     /* closed by its own will */
 };
 
+/* When a PEER_DRINK reads. */
+enum peer_thirst {
+	THIRST_ALWAYS,
+	THIRST_LITTLE, /* a few bytes at a time, with pauses */
+	THIRST_LATE,   /* not before a time that the seed gives, up to 20 s after it connected */
+	THIRST_FIN,    /* not before it has the FIN, or the sender has no room left */
+	THIRST_NEVER   /* not before its connection has ended */
+};
+
 struct peer_config {
 	enum peer_kind kind;
+	enum peer_thirst thirst;
 	size_t bytes;	  /* to send in all */
 	int64_t delay_ns; /* before it connects */
 	int64_t life_ns;  /* PEER_SILENT, PEER_NO_READ: until it goes away; 0: by seed */
@@ -225,6 +236,10 @@ unsigned world_peers_alive(const struct world *w);
 unsigned world_peers_ended(const struct world *w, enum peer_kind kind, enum peer_end end);
 enum peer_end peer_end(const struct sim_peer *p);
 size_t peer_received(const struct sim_peer *p);
+/* Its port, once it has connected; else 0. */
+uint16_t peer_port(const struct sim_peer *p);
+/* The byte at a place of the stream that the peer at this port expects. */
+uint8_t world_poured(uint16_t port, size_t at);
 /* The last one that connected or was connected to; NULL: none. */
 struct sim_peer *world_last_peer(struct world *w);
 

@@ -21,6 +21,14 @@ struct alarm {
 	bool armed;
 };
 
+#define POURS 8 /* peers that drink, at most: one connection each */
+
+struct pour {
+	rln_conn c;
+	uint16_t port; /* the peer's */
+	size_t left, called, accepted;
+};
+
 struct play {
 	struct world *w;
 	struct rig rig;
@@ -44,6 +52,13 @@ struct play {
 	unsigned go_asked, go_run;
 	unsigned bufs; /* rln_bufs on their way to be released elsewhere */
 	unsigned timers, timers_fired;
+	bool extra;   /* the last listener pours or declines; its peers are not the others' */
+	bool decline; /* which of the two */
+	bool guarded; /* what is poured is guarded memory, all of it */
+	struct pour pour[POURS];
+	unsigned pours;
+	struct sim_peer *drinks[POURS];
+	unsigned ndrinks;
 	unsigned exchanges;
 	struct alarm alarm[RIG_WORKERS];
 };
@@ -61,6 +76,12 @@ static inline bool planted(enum world_prop p)
 
 /* play_server.c: the three modes of an echo server. */
 void server_listen(rln_listen_opts *l, unsigned mode);
+/* play_pour.c: listeners whose peers wait for no answer, these peers, and what they got. */
+void pour_listen(rln_listen_opts *l, bool decline);
+void pour_peer(struct peer_config *pc);
+void pour_check(const struct sim_peer *peer);
+/* Start a task that closes c some day; stale: c is closed, and its handle must stay refused. */
+void beside(rln_conn c, bool stale);
 /* play_client.c: tasks that connect out. */
 void clients_start(unsigned worker, unsigned n);
 void clients_world(void);

@@ -73,6 +73,16 @@ void check_turn(unsigned i)
 }
 
 /* ---- at the end */
+
+/* Tasks that had not begun when the time for a drain was over never do. */
+static bool cut_short(void)
+{
+	for (unsigned i = 0; i < play.workers; i++)
+		if (play.rig.worker[i].cut_short)
+			return true;
+	return false;
+}
+
 void check_end(void)
 {
 	for (unsigned i = 0; i < play.workers; i++)
@@ -80,10 +90,12 @@ void check_end(void)
 			if (play.lane[i][j].run != play.lane[i][j].posted)
 				world_violates(play.w, PROP_P1, "%u messages ran of %u",
 					       play.lane[i][j].run, play.lane[i][j].posted);
+	for (unsigned i = 0; i < play.ndrinks; i++)
+		pour_check(play.drinks[i]);
 	if (play.opened > play.closed)
 		world_violates(play.w, PROP_P1, "%u connections served, %u told of their end",
 			       play.opened, play.closed);
-	if (play.tasks != play.tasks_ended)
+	if (play.tasks_ended > play.tasks || (play.tasks_ended < play.tasks && !cut_short()))
 		world_violates(play.w, PROP_P4, "%u tasks started, %u ended", play.tasks,
 			       play.tasks_ended);
 	if (play.bufs)

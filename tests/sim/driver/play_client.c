@@ -155,6 +155,8 @@ static void one_exchange(unsigned id)
 		(void)rln_close(t.c);
 	if (rln_try_recv(t.c, &v) != -EBADF)
 		world_violates(play.w, PROP_P1, "a closed handle answers");
+	if (play_chance(4))
+		beside(t.c, true);
 }
 
 static int client(void *arg)

@@ -94,6 +94,8 @@ static void task_echo(rln_conn c, void *arg)
 	uint8_t *own __attribute__((cleanup(rig_free_bytes))) = malloc(RIG_OWN_BYTES);
 
 	play.opened += !arg;
+	if (play.rude && play_chance(3))
+		beside(c, false);
 	while (echo_once(c, own) > 0) {
 		if (be_rude(c, 20))
 			return;

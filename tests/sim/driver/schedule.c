@@ -34,41 +34,70 @@ static void configure(void)
 {
 	struct world *w = play.w;
 	unsigned n = 1 + (unsigned)world_rand(w, 3), mode = (unsigned)world_rand(w, 3);
-	rln_listen_opts l[3] = { 0 };
-	rln_config c = { .listen = l, .nlisten = n, .workers = play.workers };
+	rln_listen_opts l[4] = { 0 };
+	rln_config c = { .listen = l, .nlisten = n + play.extra, .workers = play.workers };
 
 	for (unsigned i = 0; i < n; i++) {
 		listen_limits(&l[i]);
 		server_listen(&l[i], (mode + i) % 3);
 	}
+	if (play.extra) {
+		listen_limits(&l[n]);
+		pour_listen(&l[n], play.decline);
+	}
 	c.file_slots = play.strict ? 16 : rig_pow2(w, 5);
 	if (!play.strict && play.workers == 1)
 		c.max_tasks = 8 + (unsigned)world_rand(w, 40);
 	rig_sizes(w, &c);
+	if (play.stop_at != UINT_MAX && play_chance(2))
+		c.drain_timeout = RLN_MS(1 + (int64_t)play_rand(5000));
 	rig_init(&play.rig, w, &c);
+}
+
+/* What connects to the last listener if that is not an echo. */
+static void extra_peer(struct peer_config *pc)
+{
+	if (!play.decline) {
+		pour_peer(pc);
+		return;
+	}
+	pc->kind = PEER_HALF_CLOSE; /* waits for no answer */
+	pc->bytes += play.most;
+}
+
+static void add_peer(unsigned i)
+{
+	struct world *w = play.w;
+	struct peer_config pc = { .kind = world_peer_kind(w),
+				  .bytes = (size_t)world_rand(w, play_chance(4) ? play.most
+										: play.most / 4),
+				  .delay_ns = (int64_t)world_rand(w, 20000000) };
+	unsigned last = play.rig.rt.cfg.set.nlisten - 1, to = (unsigned)world_rand(w, last + 1);
+
+	pc.bytes >>= play.tweak->halve;
+	if (pc.kind == PEER_SLOW)
+		pc.bytes %= 60;
+	pc.strict = play.strict &&
+		    (pc.kind == PEER_NORMAL || pc.kind == PEER_SLOW || pc.kind == PEER_HALF_CLOSE);
+	if (play.extra && to == last) {
+		pc.strict = false;
+		extra_peer(&pc);
+	}
+	if (play.tweak->peers_off >> i & 1)
+		return;
+	struct sim_peer *p = world_peer(w, play.rig.ports[to], &pc);
+
+	if (pc.kind == PEER_DRINK)
+		play.drinks[play.ndrinks++] = p;
 }
 
 static void add_peers(struct outcome *out)
 {
-	struct world *w = play.w;
-	unsigned n = (unsigned)world_rand(w, 4);
+	unsigned n = (unsigned)play_rand(4);
 
 	for (unsigned i = 0; i < n; i++) {
-		struct peer_config pc = { .kind = world_peer_kind(w),
-					  .bytes = (size_t)world_rand(
-						  w, play_chance(4) ? play.most : play.most / 4),
-					  .delay_ns = (int64_t)world_rand(w, 20000000) };
-		uint16_t port = play.rig.ports[world_rand(w, play.rig.rt.cfg.set.nlisten)];
-
-		pc.bytes >>= play.tweak->halve;
-		if (pc.kind == PEER_SLOW)
-			pc.bytes %= 60;
-		pc.strict = play.strict && (pc.kind == PEER_NORMAL || pc.kind == PEER_SLOW ||
-					    pc.kind == PEER_HALF_CLOSE);
-		if (play.tweak->peers_off >> i & 1)
-			continue;
-		world_peer(w, port, &pc);
-		out->peers++;
+		add_peer(i);
+		out->peers += !(play.tweak->peers_off >> i & 1);
 	}
 }
 
@@ -256,6 +285,9 @@ static void prepare(uint64_t seed, const struct tweak *t, struct plant plant)
 	play.rude = !play.strict && play_chance(2);
 	play.deadlines = play_chance(2);
 	play.stop_at = play.strict || play_rand(3) ? UINT_MAX : (unsigned)play_rand(400);
+	play.extra = play_chance(2);
+	play.decline = play.extra && play_chance(4);
+	play.guarded = play_chance(2);
 	play.stalled = RIG_WORKERS;
 	if (play.workers > 1 && play_chance(4)) {
 		play.stalled = (unsigned)play_rand(play.workers);
