@@ -143,11 +143,6 @@ static const char *const prop_texts[] = {
 #undef PROP_TEXT
 };
 
-const char *world_prop_name(enum world_prop p)
-{
-	return prop_names[p];
-}
-
 const char *world_prop_text(enum world_prop p)
 {
 	return prop_texts[p];

@@ -67,7 +67,6 @@ enum world_prop {
 #undef WORLD_PROP_ENUM
 		PROP_COUNT
 };
-const char *world_prop_name(enum world_prop p); /* "P3" */
 const char *world_prop_text(enum world_prop p);
 
 enum world_rate {

@@ -19,12 +19,6 @@ struct tweak {
 	bool one_worker, no_clients, no_chat;
 };
 
-/* A bug on purpose: each makes the check of one property fail. */
-struct plant {
-	bool on;
-	enum world_prop prop;
-};
-
 struct outcome {
 	uint64_t completions, enters, faults, bytes, hash;
 	uint64_t fault[FAULT_COUNT];
@@ -32,7 +26,7 @@ struct outcome {
 };
 
 /* Run one schedule to its end. A violation ends the process (see schedule_on_fail). */
-void schedule_run(uint64_t seed, const struct tweak *t, struct plant plant, struct outcome *out);
+void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out);
 /* What is called with the text of a violation, and must not return. NULL: print and abort. */
 extern void (*schedule_on_fail)(struct world *w, const char *what);
 /* Print events of the world as they are kept, on a violation. */
@@ -49,17 +43,15 @@ struct run_options {
 	bool twice; /* every seed twice, hashes compared; else one in 32 */
 	bool quiet, table, keep_going;
 	struct tweak tweak;
-	struct plant plant;
 };
 /* Returns the exit status. */
 int runs_go(const struct run_options *o);
 /* One seed in a child process. True: it failed, and what holds its text. */
-bool run_fails(uint64_t seed, const struct tweak *t, struct plant plant, char *what, size_t cap,
-	       uint64_t *enters);
+bool run_fails(uint64_t seed, const struct tweak *t, char *what, size_t cap, uint64_t *enters);
 
 /* ---- shrink.c */
 /* Find a smaller run of the same failure; prints it and its trace. */
-void shrink(uint64_t seed, const struct tweak *t, struct plant plant, const char *what);
+void shrink(uint64_t seed, const struct tweak *t, const char *what);
 void tweak_print(uint64_t seed, const struct tweak *t);
 
 #endif

@@ -25,7 +25,6 @@ static void usage(FILE *to)
 	      "  --keep-going       do not stop at the first failure\n"
 	      "  --trace            with --seed: print every event\n"
 	      "  --table            what was injected\n"
-	      "  --plant P1..P13    a bug on purpose, which that property must find\n"
 	      "of a schedule, as a failure prints it:\n"
 	      "  --calm-at N        no fault after the Nth enter\n"
 	      "  --without CLASS    that class of faults is off\n"
@@ -43,7 +42,6 @@ enum {
 	O_KEEP,
 	O_TRACE,
 	O_TABLE,
-	O_PLANT,
 	O_CALM,
 	O_WITHOUT,
 	O_PEERS,
@@ -54,18 +52,25 @@ enum {
 	O_QUIET
 };
 
-static const struct option options[] = {
-	{ "seed", 1, NULL, O_SEED },	   { "first", 1, NULL, O_FIRST },
-	{ "runs", 1, NULL, O_RUNS },	   { "seconds", 1, NULL, O_SECONDS },
-	{ "jobs", 1, NULL, O_JOBS },	   { "twice", 0, NULL, O_TWICE },
-	{ "keep-going", 0, NULL, O_KEEP }, { "trace", 0, NULL, O_TRACE },
-	{ "table", 0, NULL, O_TABLE },	   { "plant", 1, NULL, O_PLANT },
-	{ "calm-at", 1, NULL, O_CALM },	   { "without", 1, NULL, O_WITHOUT },
-	{ "peers-off", 1, NULL, O_PEERS }, { "halve", 1, NULL, O_HALVE },
-	{ "one-worker", 0, NULL, O_ONE },  { "no-clients", 0, NULL, O_NO_CLIENTS },
-	{ "no-chat", 0, NULL, O_NO_CHAT }, { "quiet", 0, NULL, O_QUIET },
-	{ "help", 0, NULL, 'h' },	   { NULL, 0, NULL, 0 }
-};
+static const struct option options[] = { { "seed", 1, NULL, O_SEED },
+					 { "first", 1, NULL, O_FIRST },
+					 { "runs", 1, NULL, O_RUNS },
+					 { "seconds", 1, NULL, O_SECONDS },
+					 { "jobs", 1, NULL, O_JOBS },
+					 { "twice", 0, NULL, O_TWICE },
+					 { "keep-going", 0, NULL, O_KEEP },
+					 { "trace", 0, NULL, O_TRACE },
+					 { "table", 0, NULL, O_TABLE },
+					 { "calm-at", 1, NULL, O_CALM },
+					 { "without", 1, NULL, O_WITHOUT },
+					 { "peers-off", 1, NULL, O_PEERS },
+					 { "halve", 1, NULL, O_HALVE },
+					 { "one-worker", 0, NULL, O_ONE },
+					 { "no-clients", 0, NULL, O_NO_CLIENTS },
+					 { "no-chat", 0, NULL, O_NO_CHAT },
+					 { "quiet", 0, NULL, O_QUIET },
+					 { "help", 0, NULL, 'h' },
+					 { NULL, 0, NULL, 0 } };
 
 static void bad(const char *what, const char *arg)
 {
@@ -91,15 +96,6 @@ static uint32_t fault_bit(const char *name)
 			return 1u << i;
 	bad("no such class of faults:", name);
 	return 0;
-}
-
-static struct plant plant_of(const char *name)
-{
-	for (unsigned i = 0; i < PROP_COUNT; i++)
-		if (strcmp(name, world_prop_name((enum world_prop)i)) == 0)
-			return (struct plant){ true, (enum world_prop)i };
-	bad("no such property:", name);
-	return (struct plant){ 0 };
 }
 
 /* True: it was one of a schedule's. */
@@ -173,9 +169,6 @@ static void run_option(struct command *c, int opt, const char *arg)
 	case O_TABLE:
 		o->table = true;
 		break;
-	case O_PLANT:
-		o->plant = plant_of(arg);
-		break;
 	case O_QUIET:
 		o->quiet = true;
 		break;
@@ -196,7 +189,7 @@ static int run_one(const struct command *c)
 	if (c->trace)
 		setenv("RINGLINE_SIM_TRACE", "1", 1);
 	seed_running(c->seed);
-	schedule_run(c->seed, &c->run.tweak, c->run.plant, &o);
+	schedule_run(c->seed, &c->run.tweak, &o);
 	printf("%llu completions, %llu enters, %llu faults, %llu bytes, %u of %u peers clean\n",
 	       (unsigned long long)o.completions, (unsigned long long)o.enters,
 	       (unsigned long long)o.faults, (unsigned long long)o.bytes, o.clean, o.peers);

@@ -33,7 +33,6 @@ struct play {
 	struct world *w;
 	struct rig rig;
 	const struct tweak *tweak;
-	struct plant plant;
 	bool strict;	/* no connection breaks: every honest peer must end clean */
 	bool rude;	/* handlers reset and close at random */
 	bool deadlines; /* handlers receive under deadlines */
@@ -68,10 +67,6 @@ extern struct play play;
 static inline bool play_chance(unsigned one_in)
 {
 	return world_rand(play.w, one_in) == 0;
-}
-static inline bool planted(enum world_prop p)
-{
-	return play.plant.on && play.plant.prop == p;
 }
 
 /* play_server.c: the three modes of an echo server. */

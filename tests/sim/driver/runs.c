@@ -88,10 +88,10 @@ static void run_one(const struct run_options *o, uint64_t seed, struct outcome *
 
 	mine->seed = seed;
 	seed_running(seed);
-	schedule_run(seed, &o->tweak, o->plant, a);
+	schedule_run(seed, &o->tweak, a);
 	if (!o->twice && seed % TWICE_EVERY)
 		return;
-	schedule_run(seed, &o->tweak, o->plant, &b);
+	schedule_run(seed, &o->tweak, &b);
 	if (a->hash == b.hash)
 		return;
 	snprintf(mine->what, sizeof(mine->what), "P13 (%s): hash %016llx, and then %016llx",
@@ -151,7 +151,6 @@ static void ended(struct tally *t, int status)
 struct single {
 	uint64_t seed;
 	const struct tweak *tweak;
-	struct plant plant;
 	bool loud;
 };
 
@@ -165,7 +164,7 @@ static void run_single(void *arg)
 	schedule_on_fail = fail_quietly;
 	watch();
 	mine->seed = s->seed;
-	schedule_run(s->seed, s->tweak, s->plant, &o);
+	schedule_run(s->seed, s->tweak, &o);
 	mine->enters = o.enters;
 	_exit(0);
 }
@@ -182,10 +181,9 @@ static struct tally *tallies(unsigned n)
 	return t;
 }
 
-bool run_fails(uint64_t seed, const struct tweak *t, struct plant plant, char *what, size_t cap,
-	       uint64_t *enters)
+bool run_fails(uint64_t seed, const struct tweak *t, char *what, size_t cap, uint64_t *enters)
 {
-	struct single s = { seed, t, plant, schedule_keep_trace };
+	struct single s = { seed, t, schedule_keep_trace };
 	struct tally *before = mine;
 	int status;
 
@@ -278,7 +276,7 @@ static void failure(struct runs *r, unsigned i)
 	printf("\nFAIL seed %llu, after %llu schedules: %s\n", (unsigned long long)seed,
 	       (unsigned long long)t.schedules, r->tally[i].what);
 	fflush(stdout);
-	shrink(seed, &r->o->tweak, r->o->plant, r->tally[i].what);
+	shrink(seed, &r->o->tweak, r->tally[i].what);
 	r->next[i] = seed + r->o->jobs;
 }
 

@@ -266,13 +266,12 @@ static struct world *make_world(uint64_t seed, const struct tweak *t)
 	return world_new(seed, &wc);
 }
 
-static void prepare(uint64_t seed, const struct tweak *t, struct plant plant)
+static void prepare(uint64_t seed, const struct tweak *t)
 {
 	static const uint8_t workers[] = { 1, 1, 1, 1, 2, 2, 3, 1 };
 
 	memset(&play, 0, sizeof play);
 	play.tweak = t;
-	play.plant = plant;
 	play.strict = (seed * 0x9e3779b97f4a7c15u) >> 63;
 	/* one world in four has windows of a byte or two: a completion for each */
 	play.most = seed % 4 ? 1600 : 60;
@@ -322,12 +321,12 @@ static void tell(struct outcome *out)
 	}
 }
 
-void schedule_run(uint64_t seed, const struct tweak *t, struct plant plant, struct outcome *out)
+void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 {
 	char why[200] = "";
 
 	memset(out, 0, sizeof *out);
-	prepare(seed, t, plant);
+	prepare(seed, t);
 	configure();
 	open_all();
 	clients_world();

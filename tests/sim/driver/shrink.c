@@ -14,7 +14,6 @@
 struct shrinking {
 	uint64_t seed;
 	struct tweak best;
-	struct plant plant;
 	char key[32]; /* how the failure begins: its property, or the kind of crash */
 	unsigned tries;
 	time_t until;
@@ -36,7 +35,7 @@ static bool still(struct shrinking *s, const struct tweak *t)
 	char what[512], key[32];
 
 	if (s->tries++ >= TRIES_MAX || time(NULL) > s->until ||
-	    !run_fails(s->seed, t, s->plant, what, sizeof(what), &s->enters))
+	    !run_fails(s->seed, t, what, sizeof(what), &s->enters))
 		return false;
 	key_of(what, key, sizeof(key));
 	return strcmp(key, s->key) == 0;
@@ -135,11 +134,9 @@ void tweak_print(uint64_t seed, const struct tweak *t)
 	printf("\n");
 }
 
-void shrink(uint64_t seed, const struct tweak *t, struct plant plant, const char *what)
+void shrink(uint64_t seed, const struct tweak *t, const char *what)
 {
-	struct shrinking s = {
-		.seed = seed, .best = *t, .plant = plant, .until = time(NULL) + SECONDS_MAX
-	};
+	struct shrinking s = { .seed = seed, .best = *t, .until = time(NULL) + SECONDS_MAX };
 	char text[512];
 
 	key_of(what, s.key, sizeof(s.key));
@@ -155,7 +152,7 @@ void shrink(uint64_t seed, const struct tweak *t, struct plant plant, const char
 	printf("  shrunk in %u tries; the last events before it:\n", s.tries);
 	fflush(stdout);
 	schedule_keep_trace = true;
-	run_fails(seed, &s.best, plant, text, sizeof(text), &s.enters);
+	run_fails(seed, &s.best, text, sizeof(text), &s.enters);
 	schedule_keep_trace = false;
 	printf("  %s\n  reproduce: ", text);
 	tweak_print(seed, &s.best);
