@@ -34,13 +34,13 @@ static atomic_int asked;
 
 static void on_signal(int sig)
 {
-	rln_runtime *rt = atomic_load(&running);
-
 	if (atomic_fetch_add(&asked, 1) > 0) { /* the second one does not wait for the drain */
 		signal(sig, SIG_DFL);
 		raise(sig);
 		return;
 	}
+	/* None yet: rln_main looks at `asked` when there is one. */
+	rln_runtime *rt = atomic_load(&running);
 	if (rt)
 		rln_shutdown(rt);
 }
@@ -56,19 +56,24 @@ int rln_main_sized(const rln_config *cfg, size_t cfg_size, size_t opts_size)
 		fprintf(stderr, "ringline: rln_main is running already\n");
 		return 2;
 	}
+	/* Before the start: a task may wait for one of them at once, and that must come on top. */
+	atomic_store(&asked, 0);
+	sigaction(SIGINT, &act, &was_int);
+	sigaction(SIGTERM, &act, &was_term);
 	int e = cfg ? runtime_start(cfg, cfg_size, opts_size, NULL, &rt, &why)
 		    : diag_set(&why, -EINVAL, "rln_main: no configuration");
+	if (!e) {
+		atomic_store(&running, rt);
+		if (atomic_load(&asked))
+			rln_shutdown(rt);
+		runtime_join(rt);
+	}
+	sigaction(SIGINT, &was_int, NULL);
+	sigaction(SIGTERM, &was_term, NULL);
 	if (e) {
 		log_line_to(NULL, RLN_LOG_ERROR, "%s", why.line);
 		return 2;
 	}
-	atomic_store(&asked, 0);
-	atomic_store(&running, rt);
-	sigaction(SIGINT, &act, &was_int);
-	sigaction(SIGTERM, &act, &was_term);
-	runtime_join(rt);
-	sigaction(SIGINT, &was_int, NULL);
-	sigaction(SIGTERM, &was_term, NULL);
 	atomic_store(&running, NULL);
 	int status = rt->has_main ? rt->main_result : 0;
 	int cut = rln_wait(rt);
