@@ -19,6 +19,7 @@
 #include <ringline/doctor.h>
 #include <ringline/listen.h>
 #include <ringline/metrics.h>
+#include <ringline/process.h>
 #include <ringline/runtime.h>
 #include <ringline/select.h>
 #include <ringline/sync.h>

@@ -9,8 +9,8 @@
  * threads, and listeners and connects meet over a simulated network. Nothing of it leaves the
  * process. What the program must not do: block outside the library (a read, a contended lock), look
  * at another clock than rln_now(), take randomness from elsewhere, or start threads of its own;
- * rln_sim_start() starts simulated ones. What it keeps in static variables it sets anew in each
- * run.
+ * rln_sim_start() starts simulated ones. There are no child processes: rln_proc_spawn() gives
+ * -ENOSYS. What it keeps in static variables it sets anew in each run.
  */
 #ifndef RINGLINE_SIM_H
 #define RINGLINE_SIM_H

@@ -87,6 +87,35 @@ int sys_sigaltstack(const stack_t *ss, stack_t *old); /* of the calling thread *
 int sys_signal_watch(int signo, void (*fn)(void *arg), void *arg);
 void sys_signal_unwatch(int id);
 
+/* child processes (sys_process.c); a simulator has none: -ENOSYS */
+struct sys_spawn {
+	const char *const *argv; /* argv[0] without a slash is looked for in PATH */
+	const char *const *env;	 /* NULL: this process's */
+	const char *cwd;	 /* NULL: this process's */
+	/*
+	 * What become its descriptors 0, 1 and 2, its only ones; each above 2. -1: the one of this
+	 * process, or /dev/null if that is closed or close-on-exec.
+	 */
+	int fd[3];
+	bool group; /* leads a process group of its own */
+};
+struct sys_exit {
+	int code;  /* -1: a signal ended it */
+	int signo; /* 0: it exited */
+	bool core;
+};
+/*
+ * Returns a descriptor of the process (CLOEXEC) when it runs its program, with no signal blocked or
+ * caught; or -errno, when no process is left. Blocks for as long as the program's file does.
+ */
+int sys_proc_spawn(const struct sys_spawn *s, int *pid);
+/* 1: it has ended, *out says how, and it is gone; 0: not yet; -ECHILD: somebody else reaped it. */
+int sys_proc_reap(int pidfd, struct sys_exit *out);
+int sys_proc_kill(int pidfd, int signo);
+/* All of the group it leads; -ESRCH when it was reaped, since the number may be another's then. */
+int sys_proc_kill_group(int pidfd, int pid, int signo);
+int sys_pipe(int fd[2]); /* CLOEXEC, both above 2 */
+
 /* threads */
 struct sys_thread;
 /* The new thread leaves the process's signals to others, but the one of sys_trace_open(). */
@@ -114,7 +143,7 @@ void sys_monitor_wake_all(struct sys_monitor *m); /* while locked */
 
 /*
  * Helper threads (sys_pool.c), for what can only be had by blocking a thread. They start when there
- * is work for them, run at a lower priority, on every CPU of the process, with signals blocked.
+ * is work for them, on every CPU of the process, with signals blocked.
  * A simulator runs the jobs inline, at some later time.
  */
 struct sys_pool;
@@ -122,8 +151,11 @@ struct sys_job {
 	struct sys_job *next;
 	void (*run)(struct sys_job *job); /* on a helper thread; job is run's to free */
 };
-/* No thread yet. keep: threads that stay once started; max: as many while there is work. */
-int sys_pool_open(struct sys_pool **out, unsigned keep, unsigned max);
+/*
+ * No thread yet. keep: threads that stay once started; max: as many while there is work; low: at a
+ * lower priority.
+ */
+int sys_pool_open(struct sys_pool **out, unsigned keep, unsigned max, bool low);
 /* 0, or -EAGAIN: there is no thread, and none can be started; the job stays the caller's. */
 int sys_pool_submit(struct sys_pool *p, struct sys_job *job);
 /* true: it had not begun, and is the caller's again. Any thread, while the job has not ended. */

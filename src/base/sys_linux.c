@@ -289,25 +289,6 @@ int sys_sigaltstack(const stack_t *ss, stack_t *old)
 	return result(sigaltstack(ss, old));
 }
 
-int sys_nofile_raise(uint64_t *soft, uint64_t *hard)
-{
-	struct rlimit rl, up;
-	int err = 0;
-
-	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
-		return -errno;
-	up = (struct rlimit){ rl.rlim_max, rl.rlim_max };
-	if (rl.rlim_cur < rl.rlim_max) {
-		if (setrlimit(RLIMIT_NOFILE, &up) < 0)
-			err = -errno;
-		else
-			rl = up;
-	}
-	*soft = rl.rlim_cur;
-	*hard = rl.rlim_max;
-	return err;
-}
-
 /* The number in a limit file; "max", a missing file and nonsense are no limit. */
 static uint64_t limit_read(const char *path)
 {

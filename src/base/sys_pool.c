@@ -29,7 +29,7 @@ struct sys_pool {
 	struct sys_job *head, **tail;
 	unsigned queued, waiting, threads, busy, keep, max;
 	unsigned refs; /* its threads, and the owner */
-	bool closing;
+	bool closing, low;
 	size_t cpu_bytes;
 	cpu_set_t *cpus; /* where the process may run; workers are pinned, their children too */
 };
@@ -44,7 +44,7 @@ static int clock_cond_init(pthread_cond_t *c)
 	return err ? err : pthread_cond_init(c, &a);
 }
 
-int sys_pool_open(struct sys_pool **out, unsigned keep, unsigned max)
+int sys_pool_open(struct sys_pool **out, unsigned keep, unsigned max, bool low)
 {
 	struct sys_pool *p = calloc(1, sizeof *p);
 
@@ -63,6 +63,7 @@ int sys_pool_open(struct sys_pool **out, unsigned keep, unsigned max)
 	p->tail = &p->head;
 	p->keep = keep;
 	p->max = max > keep ? max : keep;
+	p->low = low;
 	p->refs = 1;
 	*out = p;
 	return 0;
@@ -117,8 +118,9 @@ static void thread_settle(const struct sys_pool *p)
 	/* Where the system refuses one of these the work is done all the same. */
 	if (CPU_COUNT_S(p->cpu_bytes, p->cpus))
 		sched_setaffinity(0, p->cpu_bytes, p->cpus);
-	setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + NICE_BY);
-	pthread_setname_np(pthread_self(), "rln-blocking");
+	if (p->low)
+		setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + NICE_BY);
+	pthread_setname_np(pthread_self(), p->low ? "rln-blocking" : "rln-spawn");
 }
 
 static void *thread_main(void *arg)

@@ -23,6 +23,7 @@ int io_open(struct io *io, struct loop *loop, struct sched *sched, const struct 
 	io->sched = sched;
 	io->caps = caps;
 	io->cfg = *cfg;
+	procs_init(&io->procs);
 	list_init(&io->dirty);
 	list_init(&io->parked);
 	list_init(&io->hot);
@@ -62,6 +63,7 @@ void io_close(struct io *io)
 	RLN_ASSERT(io->stats.conns_owned == 0 && list_empty(&io->listeners)); /* INV-11 */
 	io->leased = io->bufs.free != io->bufs.filled || io->chunks.live;
 
+	procs_close(&io->procs);
 	tx_pool_free(io);
 	files_close(&io->files);
 	for (unsigned i = 0; i < io->pages; i++)

@@ -8,6 +8,7 @@
 #include "base/ctx.h"
 #include "base/list.h"
 #include "io/chunk.h"
+#include "io/process.h"
 #include "io/tx.h"
 #include "loop/loop.h"
 #include "ring/bufring.h"
@@ -72,6 +73,7 @@ struct io {
 	size_t queued_bytes;	   /* input and output of all connections */
 	unsigned zc_copied_run;	   /* zero-copy sends in a row that the kernel copied */
 	bool zc_no_report;	   /* the kernel cannot tell whether it copied */
+	struct procs procs;
 	bool draining, cancelled;
 	bool leased; /* after io_close(): an rln_buf is still held, its memory stays */
 	int64_t drain_began_ns;

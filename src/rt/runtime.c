@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define BLOCKING_MAX 64 /* helper threads while there is work for them */
+#define SPAWNERS_MAX 4	/* of those that start processes */
 
 /* ---- a worker's thread */
 static void report(rln_runtime *rt, int err, const struct diag *why)
@@ -306,6 +307,8 @@ static void free_runtime(rln_runtime *rt)
 	sys_free(rt->listen_fd);
 	if (rt->shared.pool)
 		sys_pool_close(rt->shared.pool);
+	if (rt->shared.spawners)
+		sys_pool_close(rt->shared.spawners);
 	sys_monitor_close(rt->monitor);
 	config_fini(&rt->cfg);
 	sys_free(rt);
@@ -378,7 +381,9 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size,
 		diag_set(why, e, "no memory for the runtime");
 	if (!e)
 		e = check_ground(rt, why);
-	if (!e && sys_pool_open(&rt->shared.pool, rt->cfg.set.blocking_threads, BLOCKING_MAX))
+	if (!e &&
+	    (sys_pool_open(&rt->shared.pool, rt->cfg.set.blocking_threads, BLOCKING_MAX, true) ||
+	     sys_pool_open(&rt->shared.spawners, 0, SPAWNERS_MAX, false)))
 		e = diag_set(why, -ENOMEM, "no memory for the helper threads");
 	if (!e)
 		e = prepare_workers(rt, why);

@@ -203,6 +203,7 @@ int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
 	}
 	w->sched.worker_index = index;
 	w->sched.pool = shared->pool;
+	w->sched.spawners = shared->spawners;
 	e = open_io(w, why);
 	if (e)
 		goto fail_sched;

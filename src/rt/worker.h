@@ -28,7 +28,8 @@ struct worker_shared {
 	atomic_uint posts;    /* rln_post messages under way */
 	_Atomic(uint64_t) posts_refused;
 	rln_runtime *rt;
-	struct sys_pool *pool; /* helper threads; NULL: none */
+	struct sys_pool *pool;	   /* helper threads; NULL: none */
+	struct sys_pool *spawners; /* those that start processes; NULL: none */
 	/* sizes the simulator makes small; 0: the default */
 	size_t send_chunk;
 	unsigned iov_max;

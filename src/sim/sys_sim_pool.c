@@ -19,8 +19,9 @@ struct sim_job {
 	int64_t due;
 };
 
-int sys_pool_open(struct sys_pool **out, unsigned keep, unsigned max)
+int sys_pool_open(struct sys_pool **out, unsigned keep, unsigned max, bool low)
 {
+	(void)low;
 	(void)keep;
 	(void)max;
 	*out = sys_zalloc(sizeof **out);

@@ -45,7 +45,9 @@ static int submit(struct blocking *b)
 	b->arrived = false;
 	list_init(&b->waiter);
 	atomic_init(&b->state, WAITED);
-	e = s->pool ? sys_pool_submit(s->pool, &b->job) : -EAGAIN;
+	if (!b->pool)
+		b->pool = s->pool;
+	e = b->pool ? sys_pool_submit(b->pool, &b->job) : -EAGAIN;
 	b->in->due += !e;
 	return e;
 }
@@ -64,7 +66,7 @@ int blocking_run(struct blocking *b, const char *call)
 	if (e)
 		return e;
 	e = wait_try(&b->waiter, call);
-	if (e && !b->arrived && sys_pool_withdraw(sched_current()->pool, &b->job)) {
+	if (e && !b->arrived && sys_pool_withdraw(b->pool, &b->job)) {
 		b->in->due--;
 		return wait_failed(e);
 	}

@@ -18,6 +18,7 @@ struct blocking {
 	struct sys_job job;
 	struct inbox_msg msg;
 	struct inbox *in;
+	struct sys_pool *pool; /* NULL: the scheduler's */
 	struct list waiter;
 	_Atomic(uint32_t) state;
 	bool arrived;

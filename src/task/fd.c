@@ -54,7 +54,7 @@ static bool fd_take(struct arm *a)
 	return a->res != 0;
 }
 
-static int fd_link(struct arm *a)
+int arm_poll_link(struct arm *a, int fd, short events)
 {
 	struct fd_poll *p = sys_zalloc(sizeof *p);
 
@@ -65,14 +65,14 @@ static int fd_link(struct arm *a)
 	list_push_back(&p->waiter, &a->w.node);
 	op_io_init(&p->io, OP_POLL, poll_done);
 	op_cancel_init(&p->cancel, cancel_done);
-	p->io.a.fd = (int)(uint32_t)a->on.h;
-	p->io.a.flags = (short)(a->on.h >> 32);
+	p->io.a.fd = fd;
+	p->io.a.flags = events;
 	op_submit(p->ops, &p->io.op);
 	a->aux = (uintptr_t)p;
 	return 0;
 }
 
-static void fd_unlink(struct arm *a)
+void arm_poll_unlink(struct arm *a)
 {
 	struct fd_poll *p = (struct fd_poll *)(uintptr_t)a->aux;
 
@@ -83,7 +83,14 @@ static void fd_unlink(struct arm *a)
 		poll_free(p);
 }
 
-static const struct arm_kind arm_fd = { .take = fd_take, .link = fd_link, .unlink = fd_unlink };
+static int fd_link(struct arm *a)
+{
+	return arm_poll_link(a, (int)(uint32_t)a->on.h, (short)(a->on.h >> 32));
+}
+
+static const struct arm_kind arm_fd = { .take = fd_take,
+					.link = fd_link,
+					.unlink = arm_poll_unlink };
 
 rln_arm rln_on_fd(int fd, short events)
 {

@@ -68,4 +68,11 @@ static inline rln_arm arm_make(const struct arm_kind *kind, struct arm what)
 	return u.user;
 }
 
+/*
+ * For kinds of arms that wait for a descriptor (fd.c): a poll operation of the runtime's from link
+ * to unlink, its pointer in aux. The waker's res is the events, or what the kernel's poll reports.
+ */
+int arm_poll_link(struct arm *a, int fd, short events);
+void arm_poll_unlink(struct arm *a);
+
 #endif

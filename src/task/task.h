@@ -151,8 +151,9 @@ struct sched_stats {
 
 struct sched {
 	struct loop *loop;
-	unsigned worker_index; /* goes into the handles; set by rt/ after sched_open() */
-	struct sys_pool *pool; /* helper threads of the runtime; set by rt/ */
+	unsigned worker_index;	   /* goes into the handles; set by rt/ after sched_open() */
+	struct sys_pool *pool;	   /* helper threads of the runtime; set by rt/ */
+	struct sys_pool *spawners; /* those that start processes; the same */
 	struct list ready, tasks, dead;
 	struct list parked, trimmed; /* longest parked first */
 	struct list signals;	     /* what this worker listens for (signal.c) */

@@ -208,7 +208,7 @@ static inline int rig_listen(struct rig *r, struct worker *wk, unsigned i, struc
 
 static inline int rig_prepare(struct rig *r, struct diag *why)
 {
-	if (sys_pool_open(&r->rt.shared.pool, 1, 1) < 0)
+	if (sys_pool_open(&r->rt.shared.pool, 1, 1, true) < 0)
 		return diag_set(why, -ENOMEM, "no memory for the helper threads");
 	for (unsigned i = 0; i < r->rt.cfg.set.workers; i++) {
 		struct worker *wk = &r->worker[i];

@@ -206,6 +206,29 @@ static int fail_in_callback_task(void *arg)
 	return rln_sleep(RLN_SEC(1));
 }
 
+/* A seed could not repeat what children do, so there are none. */
+static int spawn_in_task(void *arg)
+{
+	const char *const argv[] = { "true", NULL };
+	rln_proc_opts o = { .argv = argv };
+	rln_conn io[3];
+	rln_proc p;
+
+	(void)arg;
+	RLN_SIM_CHECK(rln_proc_spawn(&o, &p, NULL) == -ENOSYS);
+	o.out = true;
+	RLN_SIM_CHECK(rln_proc_spawn(&o, &p, io) == -ENOSYS);
+	RLN_SIM_CHECK(RLN_WITHIN(0, rln_proc_spawn(&o, &p, NULL)) == -ETIME);
+	RLN_SIM_CHECK(rln_proc_wait((rln_proc){ 1 }, NULL) == -ESRCH);
+	return 0;
+}
+
+static int spawn_processes(void *arg)
+{
+	(void)arg;
+	return in_task(spawn_in_task);
+}
+
 static int fail_in_callback(void *arg)
 {
 	(void)arg;
@@ -274,6 +297,13 @@ static int breaks_the_kernel(void *arg)
 	(void)arg;
 	world_fail(world_current(), "the ring was %s", "abused");
 	return 0;
+}
+
+TEST(sim_api_has_no_child_processes)
+{
+	rln_sim_result r;
+
+	run(spawn_processes, &r, RLN_SIM_PASSED, "");
 }
 
 TEST(sim_api_every_reason_is_told)

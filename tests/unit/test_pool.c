@@ -54,7 +54,7 @@ static void submit(struct work *w, int n)
 
 TEST(pool_starts_no_thread_before_there_is_work)
 {
-	CHECK_INT(sys_pool_open(&pool, 4, 8), ==, 0);
+	CHECK_INT(sys_pool_open(&pool, 4, 8, true), ==, 0);
 	CHECK_INT(sys_pool_threads(pool), ==, 0);
 	sys_pool_close(pool);
 }
@@ -63,7 +63,7 @@ TEST(pool_grows_to_its_maximum_while_all_are_busy_and_no_further)
 {
 	struct work *w = works(8);
 
-	CHECK_INT(sys_pool_open(&pool, 2, 5), ==, 0);
+	CHECK_INT(sys_pool_open(&pool, 2, 5, true), ==, 0);
 	pthread_mutex_lock(&gate);
 	submit(w, 8);
 	until(&begun, 5);
@@ -79,7 +79,7 @@ TEST(pool_of_one_thread_runs_jobs_in_order_and_reuses_it)
 {
 	struct work *w = works(20);
 
-	CHECK_INT(sys_pool_open(&pool, 1, 1), ==, 0);
+	CHECK_INT(sys_pool_open(&pool, 1, 1, true), ==, 0);
 	pthread_mutex_lock(&gate);
 	submit(w, 20);
 	pthread_mutex_unlock(&gate);
@@ -95,7 +95,7 @@ TEST(pool_job_withdrawn_before_it_began_never_runs)
 {
 	struct work *w = works(4);
 
-	CHECK_INT(sys_pool_open(&pool, 1, 1), ==, 0);
+	CHECK_INT(sys_pool_open(&pool, 1, 1, true), ==, 0);
 	pthread_mutex_lock(&gate);
 	submit(w, 4);
 	until(&begun, 1);
@@ -123,7 +123,7 @@ TEST(pool_closed_under_work_lets_it_run_to_its_end)
 	struct work *w = works(3);
 	pthread_t t;
 
-	CHECK_INT(sys_pool_open(&pool, 1, 1), ==, 0);
+	CHECK_INT(sys_pool_open(&pool, 1, 1, true), ==, 0);
 	pthread_mutex_lock(&gate);
 	submit(w, 3);
 	until(&begun, 1);
@@ -143,7 +143,7 @@ TEST(pool_closed_under_a_thread_that_starts_does_not_wait_for_its_work)
 
 	pthread_mutex_lock(&gate);
 	for (int i = 0; i < ROUNDS; i++) {
-		CHECK_INT(sys_pool_open(&pool, 1, 1), ==, 0);
+		CHECK_INT(sys_pool_open(&pool, 1, 1, true), ==, 0);
 		CHECK_INT(sys_pool_submit(pool, &w[i].job), ==, 0);
 		sys_pool_close(pool);
 	}
@@ -178,7 +178,7 @@ TEST(pool_threads_have_every_cpu_a_lower_priority_and_no_signals)
 		first++;
 	CPU_ZERO(&one);
 	CPU_SET(first, &one);
-	CHECK_INT(sys_pool_open(&pool, 1, 1), ==, 0);
+	CHECK_INT(sys_pool_open(&pool, 1, 1, true), ==, 0);
 	CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
 	CHECK_INT(sys_pool_submit(pool, &job), ==, 0);
 	until(&ended, 1);
@@ -214,7 +214,7 @@ TEST(pool_stress_runs_every_job_once)
 {
 	pthread_t t[3];
 
-	CHECK_INT(sys_pool_open(&pool, 2, 6), ==, 0);
+	CHECK_INT(sys_pool_open(&pool, 2, 6, true), ==, 0);
 	for (int i = 0; i < 3; i++)
 		CHECK(pthread_create(&t[i], NULL, submit_many, NULL) == 0);
 	for (int i = 0; i < 3; i++)
