@@ -200,4 +200,47 @@ assert recv(6) == b'last\\n'"
 	ended 20
 	is "shutdown: status" 0 "$status"
 fi
+
+# The child tells its number, what the supervisor says of it comes after that.
+supervise() {
+	rm -f "$work/said"
+	mkfifo "$work/said"
+	"$examples/supervisor" "$@" >"$work/said" 2>"$work/err" &
+	pid=$!
+	servers+=("$pid")
+	exec 3<"$work/said"
+}
+# said WHAT PATTERN: the next line matches; line is it
+said() {
+	line=
+	read -r -t 20 line <&3
+	if [[ $line =~ ^$2$ ]]; then passed=$((passed + 1)); else fail "$1: '$line', not '$2'"; fi
+}
+# $work/runs counts the starts, and keeps the children's numbers.
+: >"$work/runs"
+# shellcheck disable=SC2016 # for the child's shell
+supervise 1 sh -c 'echo $$ >>"$0"; case $(wc -l <"$0") in 1) exit 7 ;; 2) kill -USR1 $$ ;; esac
+	sleep 1000 & echo child $$ runs with $!; wait' "$work/runs"
+said "supervisor: first" "[0-9]+: started"
+said "supervisor: exit status" "[0-9]+: exited with 7, to be started again"
+said "supervisor: second" "[0-9]+: started"
+said "supervisor: signal" "[0-9]+: ended by signal 10 .*, to be started again"
+# two writers: the supervisor and the third child
+said "supervisor: third" "([0-9]+: started|child .*)"
+said "supervisor: third" "([0-9]+: started|child .*)"
+kill -TERM "$pid"
+said "supervisor: the end" "[0-9]+: ended by signal 15 .*, for good"
+ended 20
+is "supervisor: status" 0 "$status"
+is "supervisor: three starts" 3 "$(wc -l <"$work/runs")"
+supervise 3 sh -c 'trap "" TERM; echo deaf; while :; do sleep 0.05; done'
+for _ in 1 2 3 4 5 6; do said "supervisor: three" "([0-9]+: started|deaf)"; done
+kill -TERM "$pid"
+for _ in 1 2 3; do said "supervisor: deaf ones" "[0-9]+: ended by signal 9 .*, for good"; done
+ended 20
+is "supervisor: status with deaf ones" 0 "$status"
+run "$examples/supervisor" 2 /nowhere/program
+is "supervisor: no program" 1 "$status"
+has "supervisor: no program" "$err" "/nowhere/program"
+one_line_usage "supervisor: nothing to run" "usage: supervisor" "$examples/supervisor" 3
 done_testing
