@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/resource.h>
 
 #define DEFAULT_RUNS 1000000
@@ -20,7 +21,7 @@ static void usage(FILE *to)
 	      "  --first S          many schedules begin at seed S\n"
 	      "  --runs N           N schedules; exit status 1 if one fails\n"
 	      "  --seconds T        as many as T seconds allow\n"
-	      "  --jobs N           processes (default: one)\n"
+	      "  --jobs N           processes (default: one, without other options one for each CPU)\n"
 	      "  --twice            run every seed twice and compare hashes\n"
 	      "  --keep-going       do not stop at the first failure\n"
 	      "  --trace            with --seed: print every event\n"
@@ -199,7 +200,7 @@ static int run_one(const struct command *c)
 
 int main(int argc, char **argv)
 {
-	struct command c = { .run = { .first = 1, .jobs = 1 } };
+	struct command c = { .run = { .first = 1 } };
 	struct rlimit no_core = { 0, 0 };
 	int opt;
 
@@ -212,8 +213,15 @@ int main(int argc, char **argv)
 		return run_one(&c);
 	if (c.single)
 		c.run.first = c.seed;
-	if (!c.run.count && c.run.seconds <= 0)
+	if (!c.run.count && c.run.seconds <= 0) {
+		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
 		c.run.count = DEFAULT_RUNS;
+		if (!c.run.jobs)
+			c.run.jobs = cpus < 1 ? 1 : cpus > 64 ? 64 : (unsigned)cpus;
+	}
+	if (!c.run.jobs)
+		c.run.jobs = 1;
 	setrlimit(RLIMIT_CORE, &no_core);
 	return runs_go(&c.run);
 }
