@@ -4,7 +4,7 @@
  * documentation names. No crash, no leak, no hang; the program is told what happened, in words when
  * it asked for a runtime; and what comes after works.
  *
- * Every place of every scenario: RINGLINE_TORTURE=full (./dev torture). Else a sample that still
+ * Every place of every scenario: RINGLINE_TORTURE=full. Else a sample that still
  * has each scenario, each call and each error. RINGLINE_TORTURE="SCENARIO-NUMBER CALL NTH ERRNO":
  * that one alone.
  */

@@ -56,9 +56,12 @@
 
 /*
  * No scenario gets to these: the guards of stacks where the light ones are missing, a stale unix
- * socket in the way, descriptors of the program's own, signals. They have tests of their own.
+ * socket in the way, descriptors of the program's own, signals, processes. They have tests of their
+ * own.
  */
-#define TORTURE_ELSEWHERE "protect connect shutdown poll signal_watch signal_unwatch"
+#define TORTURE_ELSEWHERE                                                                      \
+	"protect connect shutdown poll signal_watch signal_unwatch proc_kill proc_kill_group " \
+	"proc_reap pipe proc_spawn"
 
 enum torture_call {
 #define TORTURE_ENUM(name, ...) CALL_##name,
