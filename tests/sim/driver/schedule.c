@@ -150,7 +150,8 @@ static bool has_work(struct loop *l)
 {
 	return l->busy(l->busy_ctx) || ring_sq_space(&l->ring) < l->ring.u.sq.ring_entries ||
 	       !list_empty(&l->ops.waiting) || !list_empty(&l->ops.finished) ||
-	       ring_cq_ready(&l->ring) || inbox_pending(&l->inbox);
+	       ring_cq_ready(&l->ring) || inbox_pending(&l->inbox) ||
+	       *l->ring.u.sq.kflags & IORING_SQ_CQ_OVERFLOW; /* its enter brings the rest */
 }
 
 static bool stalled(unsigned i)
