@@ -242,9 +242,10 @@ typedef struct rln_connect_opts {
  * use), -EMFILE, -ENOMEM, the wait errors, the errors of rln_resolve(), and what the kernel
  * reports: -ECONNREFUSED, -ETIMEDOUT, -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL, -EADDRINUSE,
  * -EACCES, -ENOENT; of several addresses, what the first that could be reached said. *out is
- * written on success only. Owner:   borrows addr and o (NULL: all defaults); gives *out, closed
- * with rln_close(). Thread:  a task of any worker, to which the connection then belongs. Waits: yes
- * (a cancellation point).
+ * written on success only.
+ * Owner:   borrows addr and o (NULL: all defaults); gives *out, closed with rln_close().
+ * Thread:  a task of any worker, to which the connection then belongs.
+ * Waits:   yes (a cancellation point).
  */
 RLN_API RLN_MUST int rln_connect_sized(const char *addr, const rln_connect_opts *o,
 				       size_t opts_size, rln_conn *out) RLN_WAITS;

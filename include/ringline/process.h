@@ -82,9 +82,9 @@ RLN_MUST static inline int rln_proc_spawn(const rln_proc_opts *o, rln_proc *out,
  *
  * Returns 0 with how it ended in *st, or -EBUSY (another task waits for it), -ECHILD (it was reaped
  * by somebody else: how it ended is not known), -ESRCH (it was waited for), -EXDEV, the wait
- * errors: the process goes on, and can be waited for again. Owner:   takes p, with 0 and -ECHILD;
- * fills *st (may be NULL). Thread:  a task of the worker that started it.      Waits: yes (a
- * cancellation point).
+ * errors: the process goes on, and can be waited for again.
+ * Owner:   takes p, with 0 and -ECHILD; fills *st (may be NULL).
+ * Thread:  a task of the worker that started it.      Waits: yes (a cancellation point).
  */
 RLN_API int rln_proc_wait(rln_proc p, rln_proc_status *st) RLN_WAITS;
 

@@ -23,8 +23,9 @@ extern "C" {
  * Returns 0 when it has come, or -EINVAL (no such signal, one that cannot be caught, or one that
  * tells of a fault), -EBUSY (a realtime signal that has a use in this process), -EAGAIN (too many
  * are listened for), -ENOMEM, -ESHUTDOWN (this worker has stopped taking messages), the wait
- * errors: a signal that has come stays to be waited for. Owner:   nothing is passed. Thread:  a
- * task of any worker.      Waits: yes (a cancellation point).
+ * errors: a signal that has come stays to be waited for.
+ * Owner:   nothing is passed.
+ * Thread:  a task of any worker.      Waits: yes (a cancellation point).
  */
 RLN_API int rln_signal_wait(int signo) RLN_WAITS;
 

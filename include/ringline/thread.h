@@ -47,9 +47,10 @@ RLN_API void rln_oneshot_abandon(rln_oneshot *o);
  *
  * Returns 0 with the result in *v, or -EPIPE (abandoned), -EXDEV (a task of another worker
  * waited for it before), -ENOMEM, -ESHUTDOWN (this worker has stopped taking messages), the wait
- * errors: then the result is not lost, another wait may follow. Owner:   o is borrowed for the
- * call; fills *v (may be NULL). Thread:  a task of any worker, all of the same one.      Waits: yes
- * (a cancellation point).
+ * errors: then the result is not lost, another wait may follow.
+ * Owner:   o is borrowed for the call; fills *v (may be NULL).
+ * Thread:  a task of any worker, all of the same one.
+ * Waits:   yes (a cancellation point).
  */
 RLN_API int rln_oneshot_wait(rln_oneshot *o, intptr_t *v) RLN_WAITS;
 

@@ -59,8 +59,9 @@ typedef struct rln_timer {
  *
  * Returns nothing. Aborts with a message when this thread is no worker or fn is NULL.
  * Owner:   borrows t until fn is called or rln_timer_stop(t); it stays where it is until then. ud
- * is passed on untouched. Thread:  any worker; the timer belongs to that worker while it runs.
- * Waits: no.
+ *          is passed on untouched.
+ * Thread:  any worker; the timer belongs to that worker while it runs.
+ * Waits:   no.
  */
 RLN_API void rln_timer_start(rln_timer *t, rln_ns dur, void (*fn)(rln_timer *t, void *ud),
 			     void *ud);
