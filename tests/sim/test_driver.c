@@ -86,6 +86,9 @@ TEST_LIMIT(driver_runs_as_many_as_asked, 60)
 	static char out[100000];
 
 	CHECK_INT(driver("--runs 200 --twice --quiet", out, sizeof(out)), ==, 0);
+	const char *share = strstr(out, " bytes a schedule; ");
+	CHECK(share);
+	CHECK_INT(atoi(strchr(share, ';') + 1), <=, 100);
 	CHECK_HAS(last_line(out), "200 schedules, ");
 	CHECK_HAS(last_line(out), ", 0 failures");
 }

@@ -91,14 +91,12 @@ static void add_peer(unsigned i)
 		play.drinks[play.ndrinks++] = p;
 }
 
-static void add_peers(struct outcome *out)
+static void add_peers(void)
 {
 	unsigned n = (unsigned)play_rand(4);
 
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++)
 		add_peer(i);
-		out->peers += !(play.tweak->peers_off >> i & 1);
-	}
 }
 
 /* ---- stepping */
@@ -315,6 +313,8 @@ static void tell(struct outcome *out)
 	out->enters = s->enters;
 	out->bytes = s->bytes_received;
 	out->hash = world_hash(play.w);
+	for (enum peer_end end = PEER_ALIVE; end <= PEER_LEFT; end++)
+		out->peers += world_peers_ended(play.w, PEER_KIND_COUNT, end);
 	out->clean = world_peers_ended(play.w, PEER_KIND_COUNT, PEER_CLEAN);
 	for (unsigned i = 0; i < FAULT_COUNT; i++) {
 		out->fault[i] = s->fault[i];
@@ -331,7 +331,7 @@ void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 	configure();
 	open_all();
 	clients_world();
-	add_peers(out);
+	add_peers();
 	for (unsigned i = 0; i < play.workers; i++) {
 		if (!t->no_clients && play_chance(2))
 			clients_start(i, 1 + (unsigned)play_rand(2));
