@@ -185,6 +185,76 @@ for i in range(20):
 	is "foreign thread: status" 0 "$status"
 fi
 
+# feed ends with its input, and when it is asked to while there is still input or might be. All clients
+# have then got the same: whole lines, none of them missing.
+feeding() {
+	timeout 120 python3 -c '
+import signal, socket, subprocess, sys, threading, time
+program, how = sys.argv[1:]
+feed = subprocess.Popen([program, "127.0.0.1:0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+class Client(threading.Thread):
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.s = socket.create_connection(("127.0.0.1", port))
+        self.got = b""
+    def joins(self):  # what is said until it has come once
+        self.s.settimeout(0.05)
+        while True:
+            say(b"who\n")
+            try:
+                return self.s.recv(1, socket.MSG_PEEK)
+            except TimeoutError:
+                pass
+    def run(self):
+        self.s.settimeout(30)
+        while part := self.s.recv(65536):
+            self.got += part
+def say(data):
+    try:
+        feed.stdin.write(data)
+        feed.stdin.flush()
+    except BrokenPipeError:
+        pass
+def line(i):
+    return b"line %d\n" % i
+def flood():
+    for i in range(1 << 30):
+        say(line(i))
+        if feed.poll() is not None:
+            return
+try:
+    port = int(feed.stdout.readline().rsplit(b":", 1)[1])
+    clients = [Client() for _ in range(0 if how == "nobody" else 3)]
+    for c in clients:
+        c.joins()
+    say(b"begin\n" if clients else b"")
+    for c in clients:
+        c.start()
+    text = b"".join(map(line, range(20000))) + b"x" * 5000 + b"\nno end"
+    if how == "input":
+        say(text)
+        feed.stdin.close()
+    else:
+        if how == "flood":
+            threading.Thread(target=flood, daemon=True).start()
+        while any(len(c.got) < (100000 if how == "flood" else 6) for c in clients):
+            time.sleep(0.01)
+        feed.send_signal(signal.SIGTERM)
+    assert feed.wait(30) == 0
+    for c in clients:
+        c.join()
+        got = c.got.split(b"begin\n")[1]
+        assert clients[0].got.endswith(got), "not all have got the same"
+        if how == "input":
+            assert got == text, len(got)
+        else:
+            assert got == b"".join(map(line, range(got.count(b"\n")))), got[-100:]
+finally:
+    feed.kill()
+    feed.wait()' "$examples/feed" "$1"
+}
+for how in input flood silence nobody; do check "feed: $how" feeding $how; done
+
 # SIGTERM while a request is being served: it is answered, then all ends.
 if start 1 "$examples/shutdown" 127.0.0.1:0; then
 	check "shutdown: the request under way is answered" talk "${addr[0]}" "
