@@ -221,12 +221,16 @@ int sys_eventfd(void)
 	return result(eventfd(0, EFD_CLOEXEC));
 }
 
+/*
+ * Not write(2), which is a cancellation point: a thread of the program's own that pthread_cancel()
+ * ended here would be counted as pushing for ever, and the worker wait for it.
+ */
 int sys_eventfd_signal(int fd)
 {
 	static const uint64_t one = 1;
 	int saved = errno, err = 0;
 
-	while (write(fd, &one, sizeof one) < 0) {
+	while (syscall(SYS_write, fd, &one, sizeof one) < 0) {
 		if (errno == EINTR)
 			continue;
 		err = -errno;

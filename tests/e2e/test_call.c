@@ -199,3 +199,42 @@ TEST(call_stress_each_thread_gets_its_own_result)
 		CHECK(pthread_join(t[i], NULL) == 0);
 	down(target);
 }
+
+/* ---- a thread that was cancelled ends where it may, which is not in the middle of a post */
+static atomic_uint arrived;
+
+static void arrive(void *arg)
+{
+	atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+static void *post_although_cancelled(void *arg)
+{
+	int base = 1;
+
+	CHECK(pthread_cancel(pthread_self()) == 0);
+	for (unsigned i = 1; i <= 300; i++) {
+		CHECK_INT(rln_post(arg, 0, arrive, &arrived), ==, 0);
+		while (atomic_load(&arrived) < i)
+			sched_yield(); /* the worker goes to sleep meanwhile, and has to be woken */
+	}
+	CHECK_INT(rln_call(arg, 0, sleep_and_add, &base, &base), ==, 0);
+	CHECK_INT(base, ==, 2);
+	atomic_store(&begun, true);
+	pthread_testcancel();
+	return arg;
+}
+
+TEST(call_post_and_call_are_no_points_of_thread_cancellation)
+{
+	rln_runtime *rt = up(1);
+	pthread_t thread;
+	void *end;
+
+	atomic_store(&begun, false);
+	CHECK(pthread_create(&thread, NULL, post_although_cancelled, rt) == 0);
+	CHECK(pthread_join(thread, &end) == 0);
+	CHECK(end == PTHREAD_CANCELED);
+	CHECK(atomic_load(&begun));
+	down(rt);
+}
