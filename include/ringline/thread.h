@@ -2,8 +2,8 @@
  * Between threads: a result that is set once, a signal that is counted once, a bounded channel, and
  * a call into a worker. Everything here that does not wait may be called from any thread, takes no
  * lock, and wakes a worker only if it sleeps; nor is any of it, rln_call() included, a point where
- * pthread_cancel() ends a thread. See rln_post() in runtime.h and rln_go_on() in task.h for the plain
- * "run this over there".
+ * pthread_cancel() ends a thread. See rln_post() in runtime.h and rln_go_on() in task.h for the
+ * plain "run this over there".
  */
 #ifndef RINGLINE_THREAD_H
 #define RINGLINE_THREAD_H
