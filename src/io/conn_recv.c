@@ -154,6 +154,7 @@ static void recv_nobufs(struct conn *c)
 	}
 	conn_set_arm(c, ARM_PARKED);
 	list_push_back(&io->parked, &c->parked);
+	io_parked_refused(io);
 }
 
 void conn_recv_unpark(struct conn *c)

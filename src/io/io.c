@@ -12,6 +12,36 @@
 #include <errno.h>
 #include <string.h>
 
+/* ---- receives without a buffer */
+#define PARKED_RETRY_NS 1000000
+
+static void parked_fire(struct timer *t)
+{
+	container_of(t, struct io, parked_timer)->parked_due = true;
+}
+
+/*
+ * Armed because a buffer was free by our count, and refused: the completions that took the last ones
+ * are on their way, and what they bring home is published; or a request holds one for a moment. In
+ * neither case it helps to ask at once.
+ */
+void io_parked_refused(struct io *io)
+{
+	if (io->parked_refused || io->parked_tail != bufring_tail(&io->bufs))
+		return;
+	io->parked_refused = true;
+	timer_arm(&io->loop->wheel, &io->parked_timer, io->loop->now_ns + PARKED_RETRY_NS);
+}
+
+/* INV-93 */
+static bool may_unpark(const struct io *io)
+{
+	if (list_empty(&io->parked) || !io->bufs.free)
+		return false;
+	return !io->parked_refused || io->parked_due || io->bufs.staged ||
+	       io->parked_tail != bufring_tail(&io->bufs);
+}
+
 int io_open(struct io *io, struct loop *loop, struct sched *sched, const struct caps *caps,
 	    const struct io_config *cfg, struct diag *why)
 {
@@ -26,6 +56,7 @@ int io_open(struct io *io, struct loop *loop, struct sched *sched, const struct 
 	procs_init(&io->procs);
 	list_init(&io->dirty);
 	list_init(&io->parked);
+	timer_init(&io->parked_timer, parked_fire);
 	list_init(&io->hot);
 	list_init(&io->over_budget);
 	list_init(&io->starving);
@@ -63,6 +94,7 @@ void io_close(struct io *io)
 	RLN_ASSERT(io->stats.conns_owned == 0 && list_empty(&io->listeners)); /* INV-11 */
 	io->leased = io->bufs.free != io->bufs.filled || io->chunks.live;
 
+	timer_cancel(&io->loop->wheel, &io->parked_timer);
 	procs_close(&io->procs);
 	tx_pool_free(io);
 	files_close(&io->files);
@@ -121,6 +153,9 @@ static void unpark(struct io *io)
 {
 	unsigned n = io->bufs.free;
 
+	io->parked_tail = bufring_tail(&io->bufs);
+	io->parked_refused = io->parked_due = false;
+	timer_cancel(&io->loop->wheel, &io->parked_timer);
 	while (n-- && !list_empty(&io->parked)) {
 		struct conn *c = container_of(io->parked.next, struct conn, parked);
 		conn_recv_unpark(c);
@@ -131,7 +166,7 @@ static void unpark(struct io *io)
 void io_publish(struct io *io)
 {
 	bufring_publish(&io->bufs);
-	if (RLN_UNLIKELY(!list_empty(&io->parked) && io->bufs.free))
+	if (RLN_UNLIKELY(may_unpark(io)))
 		unpark(io);
 	if (RLN_LIKELY(list_empty(&io->over_budget)))
 		return;
@@ -146,7 +181,7 @@ bool io_busy(const struct io *io)
 {
 	if (!list_empty(&io->dirty) || !list_empty(&io->released))
 		return true;
-	if (!list_empty(&io->parked) && io->bufs.free)
+	if (may_unpark(io))
 		return true;
 	if (io->drain_passes || io->renewing)
 		return true;

@@ -60,6 +60,9 @@ struct io {
 	unsigned auto_open; /* auto slots in use */
 	struct list dirty;  /* connections conn_step() must look at */
 	struct list parked; /* receives waiting for a buffer, FIFO */
+	struct timer parked_timer; /* one was refused although the group looked filled from here */
+	bool parked_due, parked_refused; /* at parked_tail: not to be asked again before it fires */
+	uint16_t parked_tail; /* what was published when parked receives were last armed */
 	struct list hot;    /* armed RECV_HOT receives, longest idle first */
 	unsigned hot_armed;
 	struct list over_budget; /* receives paused because of buffer_budget */
@@ -114,6 +117,9 @@ static inline bool io_pool_ample(const struct io *io)
 {
 	return io->bufs.free * 4 > io->bufs.filled;
 }
+
+/* A parked receive was refused again. */
+void io_parked_refused(struct io *io);
 
 /* Start of the drain: close idle connections, stop accepting. */
 void io_drain(struct io *io);

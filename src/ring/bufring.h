@@ -34,6 +34,11 @@ static inline uint8_t *bufring_addr(const struct bufring *b, unsigned bid)
 {
 	return b->mem + (size_t)bid * b->buf_bytes;
 }
+/* What it was when buffers were last published, and differs after that: mod 65536. */
+static inline uint16_t bufring_tail(const struct bufring *b)
+{
+	return b->br->tail;
+}
 /* The kernel delivered bid: FREE -> LEASED. Asserts bid and its place. */
 void bufring_take(struct bufring *b, unsigned bid);
 /* Done with bid: LEASED -> STAGED. */
