@@ -87,6 +87,7 @@ struct sim_req {
 	bool decided, punted; /* punted: a worker thread of the kernel runs it */
 	bool fail;	      /* short with MSG_WAITALL: breaks its chain */
 	bool tried, zc_decided, zc_late, refused;
+	int64_t asked;	   /* when it was submitted */
 	int64_t hold;	   /* not before this time */
 	int64_t due;	   /* timeouts */
 	int64_t cancel_at; /* a late cancel takes effect then; 0: none */
@@ -182,6 +183,7 @@ struct world {
 	unsigned inline_in; /* 1 in n operations is not tried at submission; 0: all are */
 	bool trace, zero_with_buffer;
 	struct sim_tracing *kept;
+	struct sim_judge *judge; /* NULL: nobody is judged */
 	uint64_t fault_rng[FAULT_COUNT];
 };
 
@@ -301,6 +303,14 @@ unsigned reqs_run(struct sim_ring *r);
 void reqs_post(struct sim_ring *r, bool all);
 bool req_multishot(const struct sim_req *q);
 void req_notify(struct sim_req *q); /* zero-copy: the last byte has left the sender's memory */
+
+/* sim_prop.c */
+void judge_new(struct world *w);
+void judge_free(struct world *w);
+/* P7: q ends with the error res. */
+void judge_refused(const struct sim_req *q, int32_t res);
+/* P9: the file of a slot that was emptied then loses its last holder but the caller. */
+void judge_let_go(struct world *w, const struct sim_file *f, int64_t emptied);
 
 /* sim_ops.c, sim_ops_net.c */
 enum { RUN_WAIT = 1, RUN_DONE = 2, RUN_MORE = 3 };

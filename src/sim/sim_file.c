@@ -117,6 +117,7 @@ int slot_remove(struct sim_ring *r, unsigned slot)
 struct sim_removed {
 	struct list node;
 	struct sim_file *file;
+	int64_t at;   /* when */
 	uint64_t seq; /* of the youngest request that was there */
 	int64_t due;  /* 0: older requests are out */
 };
@@ -133,6 +134,7 @@ void slot_put(struct sim_ring *r, struct sim_file *f)
 	RLN_ASSERT(m);
 	m->file = f;
 	m->seq = r->w->req_seq;
+	m->at = r->w->now;
 	list_push_back(&r->removed, &m->node);
 	if (++r->w->held > r->w->stats.kept_max)
 		r->w->stats.kept_max = r->w->held;
@@ -153,6 +155,8 @@ static void removed_free(struct sim_ring *r, struct sim_removed *m)
 {
 	list_remove(&m->node);
 	r->w->held--;
+	if (r->w->judge)
+		judge_let_go(r->w, m->file, m->at);
 	file_put(r->w, m->file);
 	free(m);
 }

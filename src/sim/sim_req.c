@@ -19,6 +19,7 @@ struct sim_req *req_new(struct sim_ring *r, const struct io_uring_sqe *sqe)
 	q->ring = r;
 	q->sqe = *sqe;
 	q->seq = ++r->w->req_seq;
+	q->asked = r->w->now;
 	return q;
 }
 
@@ -167,6 +168,8 @@ void req_finish(struct sim_req *q, int32_t res, uint32_t flags)
 	if (q->sqe.opcode == IORING_OP_TIMEOUT && res == -ETIME &&
 	    q->sqe.timeout_flags & IORING_TIMEOUT_ETIME_SUCCESS)
 		failed = false;
+	if (res < 0 && w->judge)
+		judge_refused(q, res);
 	list_remove(&q->node);
 	q->state = REQ_RUN;
 	q->res = res;

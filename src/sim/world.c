@@ -45,6 +45,8 @@ struct world *world_new(uint64_t seed, const struct world_config *cfg)
 	list_init(&w->maps);
 	list_init(&w->jobs);
 	rand_seed(w, seed);
+	if (w->cfg.judge)
+		judge_new(w);
 	return w;
 }
 
@@ -68,6 +70,7 @@ void world_free(struct world *w)
 	}
 	world_enter(before == w ? NULL : before);
 	free(w->kept);
+	judge_free(w);
 	free(w);
 }
 

@@ -115,6 +115,7 @@ struct world_config {
 	void (*preempt)(struct world *w, void *ctx);
 	unsigned alloc_one_in; /* allocations fail by chance; 0: none */
 	bool rings_by_hand;    /* on_wait speaks for the other rings as well (world_ring_next) */
+	bool judge;	       /* requests in vain and late FINs fail the world: P7, P9 */
 	void *ctx;
 };
 

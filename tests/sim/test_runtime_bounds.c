@@ -101,7 +101,8 @@ static struct world_stats cost(uint64_t seed, unsigned mode, enum world_fault f,
 {
 	struct world_config wc = { .fault = { [0 ... FAULT_COUNT - 1] = RATE_OFF },
 				   .rcvbuf = 4096,
-				   .sndbuf = 4096 };
+				   .sndbuf = 4096,
+				   .judge = true };
 	rln_listen_opts l = { .backlog = 16, .max_conns = 64 };
 	rln_config c = { .buffer_budget = 100000 };
 
@@ -147,6 +148,17 @@ TEST_LIMIT(runtime_bounds_no_buffer_costs_no_spin, 100)
 	app.hold = RLN_MS(5); /* the only buffer is lent out for that long, again and again */
 	check_cost("one buffer, held, request", 1, FAULT_ENOBUFS, RATE_OFF, 2000);
 	check_cost("one buffer, held, task", 0, FAULT_ENOBUFS, RATE_OFF, 2000);
+}
+
+/*
+ * Buffers that are gone, while the completions that took them are still on their way: by the
+ * worker's count there are some. What it asks for then is in vain, and the world counts it.
+ */
+TEST_LIMIT(runtime_bounds_group_that_only_looks_filled_is_not_asked_on_and_on, 100)
+{
+	app = (struct app){ .hold = RLN_MS(5) };
+	for (unsigned mode = 0; mode < 3; mode++)
+		check_cost("completions are late", mode, FAULT_HOLD, RATE_FREQUENT, 2000);
 }
 
 /* ---- P9: queues stay within their bounds */

@@ -84,6 +84,11 @@ void clients_world(void);
 void talk_start(unsigned worker);
 bool talk_over(void);
 
+/* play_pace.c */
+void pace_new(void);
+/* After a turn of worker i; asked_for: it was told not to wait. */
+void pace_turn(unsigned i, bool asked_for);
+
 /* play_check.c */
 /* A receive of c ended with n: is that true? */
 void check_received(rln_conn c, ssize_t n);

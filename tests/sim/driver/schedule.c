@@ -138,6 +138,7 @@ static void turn(unsigned i, int64_t deadline)
 	if (done < 0)
 		world_fail(play.w, "turn: %d", done);
 	play.done[i] = done;
+	pace_turn(i, deadline == 0);
 	check_turn(i);
 	shut_when_over();
 	calm_when_shut();
@@ -252,6 +253,7 @@ static struct world *make_world(uint64_t seed, const struct tweak *t)
 						   FAULT_CONNECT_ERR };
 	struct world_config wc = { .on_wait = others_act,
 				   .rings_by_hand = true,
+				   .judge = true,
 				   .on_fail = on_fail };
 
 	wc.calm_at = t->calm_at;
@@ -270,6 +272,7 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	static const uint8_t workers[] = { 1, 1, 1, 1, 2, 2, 3, 1 };
 
 	memset(&play, 0, sizeof play);
+	pace_new();
 	play.tweak = t;
 	play.strict = (seed * 0x9e3779b97f4a7c15u) >> 63;
 	/* one world in four has windows of a byte or two: a completion for each */
