@@ -21,9 +21,9 @@ static void parked_fire(struct timer *t)
 }
 
 /*
- * Armed because a buffer was free by our count, and refused: the completions that took the last ones
- * are on their way, and what they bring home is published; or a request holds one for a moment. In
- * neither case it helps to ask at once.
+ * Armed because a buffer was free by our count, and refused: the completions that took the last
+ * ones are on their way, and what they bring home is published; or a request holds one for a
+ * moment. In neither case it helps to ask at once.
  */
 void io_parked_refused(struct io *io)
 {

@@ -1,6 +1,6 @@
 /*
- * P7, from the side of a worker: turns in which nothing happened. What it asks of the kernel in vain
- * is counted there (sim_prop.c).
+ * P7, from the side of a worker: turns in which nothing happened. What it asks of the kernel in
+ * vain is counted there (sim_prop.c).
  */
 #include "play.h"
 

@@ -251,10 +251,9 @@ static struct world *make_world(uint64_t seed, const struct tweak *t)
 {
 	static const enum world_fault breaks[] = { FAULT_RESET, FAULT_ACCEPT_ERR,
 						   FAULT_CONNECT_ERR };
-	struct world_config wc = { .on_wait = others_act,
-				   .rings_by_hand = true,
-				   .judge = true,
-				   .on_fail = on_fail };
+	struct world_config wc = {
+		.on_wait = others_act, .rings_by_hand = true, .judge = true, .on_fail = on_fail
+	};
 
 	wc.calm_at = t->calm_at;
 	for (unsigned i = 0; play.strict && i < sizeof breaks / sizeof *breaks; i++)
