@@ -57,13 +57,13 @@ struct io {
 	struct files files;
 	struct conn **page;
 	unsigned pages;
-	unsigned auto_open; /* auto slots in use */
-	struct list dirty;  /* connections conn_step() must look at */
-	struct list parked; /* receives waiting for a buffer, FIFO */
+	unsigned auto_open;	   /* auto slots in use */
+	struct list dirty;	   /* connections conn_step() must look at */
+	struct list parked;	   /* receives waiting for a buffer, FIFO */
 	struct timer parked_timer; /* one was refused although the group looked filled from here */
 	bool parked_due, parked_refused; /* at parked_tail: not to be asked again before it fires */
 	uint16_t parked_tail; /* what was published when parked receives were last armed */
-	struct list hot;    /* armed RECV_HOT receives, longest idle first */
+	struct list hot;      /* armed RECV_HOT receives, longest idle first */
 	unsigned hot_armed;
 	struct list over_budget; /* receives paused because of buffer_budget */
 	struct list starving;	 /* connections waiting for a stack */
