@@ -67,14 +67,17 @@ static unsigned class_of(enum world_fault f)
 	case FAULT_SHORT_RECV:
 	case FAULT_SHORT_SEND:
 	case FAULT_SHORT_WAITALL:
+	case FAULT_FILE_SHORT:
 		return RLN_SIM_SHORT;
 	case FAULT_ENOBUFS:
 	case FAULT_EBUSY:
 	case FAULT_PARTIAL:
 	case FAULT_ZC_REFUSED:
+	case FAULT_FILE_FULL:
 		return RLN_SIM_SCARCE;
 	case FAULT_ACCEPT_ERR:
 	case FAULT_CONNECT_ERR:
+	case FAULT_FILE_EIO:
 		return RLN_SIM_REFUSE;
 	case FAULT_RESET:
 	case FAULT_PEER_FIN:

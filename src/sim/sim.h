@@ -23,9 +23,11 @@
 struct sim_req;
 struct sim_ring;
 struct sim_peer;
+struct disk;
+struct disk_open;
 
 /* ---- descriptors */
-enum sim_kind { SIM_SOCK, SIM_EVENT, SIM_RING };
+enum sim_kind { SIM_SOCK, SIM_EVENT, SIM_RING, SIM_DISK };
 
 struct sim_file {
 	unsigned refs; /* descriptor numbers, direct slots, requests */
@@ -33,6 +35,7 @@ struct sim_file {
 	union {
 		struct sim_sock *sock;
 		struct sim_ring *ring;
+		struct disk_open *open;
 		uint64_t count; /* eventfd */
 	};
 };
@@ -74,6 +77,15 @@ struct sim_sock {
 /* ---- requests and rings */
 enum req_state { REQ_CHAINED, REQ_PENDING, REQ_RUN, REQ_NOTIF };
 
+/* What only operations on files need. */
+struct req_disk {
+	char *path[2];
+	uint64_t upto, changes; /* sync: of the disk, when it was asked for */
+	bool again;		/* a direct write: looked at once more when it completes */
+	uint64_t off;
+	size_t bytes;
+};
+
 struct sim_req {
 	struct list node; /* pending, run or notifs of its ring */
 	struct sim_ring *ring;
@@ -100,6 +112,7 @@ struct sim_req {
 	uint32_t latched; /* poll: events seen when they happened */
 	uint32_t told;	  /* multishot poll: events reported and still there */
 	unsigned news;	  /* of the socket, when told */
+	struct req_disk *disk;
 };
 
 /* A provided buffer group. */
@@ -185,6 +198,7 @@ struct world {
 	struct sim_tracing *kept;
 	struct sim_judge *judge; /* NULL: nobody is judged */
 	uint64_t fault_rng[FAULT_COUNT];
+	struct disk *disk; /* NULL: nobody has looked at it */
 };
 
 /* sim_rand.c */
@@ -262,6 +276,9 @@ void jobs_free(struct world *w);
 void watches_free(struct world *w);
 
 /* sim_mem.c: who owns memory */
+/* What q fills is the kernel's; or the program may, or the kernel itself must, look at it. */
+void mem_req_own(const struct sim_req *q);
+void mem_req_open(const struct sim_req *q);
 void mem_kernel(void *p, size_t n); /* poison */
 void mem_user(void *p, size_t n);   /* unpoison */
 /* The program gives [p, p+n) back: fails the world when the kernel may still use it. */
@@ -320,11 +337,20 @@ struct sim_op {
 	int (*run)(struct sim_req *q);	  /* RUN_*; DONE: has called req_finish */
 	bool needs_file;
 	bool at_once; /* runs at submission, always */
+	bool worker;  /* a worker thread of the kernel runs it, always */
+	bool fills;   /* the memory of its iov */
 };
 const struct sim_op *sim_op(unsigned opcode);
 bool sim_knows(const struct world *w, unsigned opcode);
 extern const struct sim_op op_accept, op_recv, op_recvmsg, op_send, op_sendmsg, op_send_zc,
 	op_sendmsg_zc, op_connect, op_shutdown, op_socket, op_socket_cmd;
+
+/* sim_ops_disk.c, sim_ops_rw.c */
+extern const struct sim_op op_openat, op_statx, op_unlinkat, op_mkdirat, op_renameat, op_linkat,
+	op_fsync, op_fallocate, op_ftruncate, op_read, op_write;
+struct req_disk *req_disk(struct sim_req *q);
+void req_disk_free(struct sim_req *q);
+void req_write_again(struct sim_req *q);
 
 /* sim_cancel.c */
 extern const struct sim_op op_cancel_sim, op_timeout_remove, op_poll_remove;

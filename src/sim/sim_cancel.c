@@ -6,6 +6,15 @@
 #include "sim/sim.h"
 #include <errno.h>
 
+/*
+ * What a worker thread has begun to do with a file comes to its own end, and what a device does is
+ * not found. What still waits for a worker thread is cancelled.
+ */
+static bool steady(const struct sim_req *q)
+{
+	return sim_op(q->sqe.opcode)->worker || (q->file && q->file->kind == SIM_DISK);
+}
+
 int req_cancel(struct sim_req *q)
 {
 	struct world *w = q->ring->w;
@@ -14,7 +23,13 @@ int req_cancel(struct sim_req *q)
 
 	if (q->cancel_at)
 		return -EALREADY;
-	if (!timer && !req_multishot(q) &&
+	if (steady(q) && !q->punted)
+		return -ENOENT;
+	if (steady(q) && chance(w, 2)) {
+		w->stats.cancel_late++;
+		return -EALREADY;
+	}
+	if (!timer && !steady(q) && !req_multishot(q) &&
 	    (fault(w, FAULT_CANCEL_LATE) || (q->punted && chance(w, 2)))) {
 		q->cancel_at = w->now + latency(w);
 		w->stats.cancel_late++;
@@ -65,6 +80,8 @@ static int cancel_matching(struct sim_ring *r, const struct match *m, const stru
 		if (q->timeout && t == &q->timeout->node)
 			t = t->next;
 		err = req_cancel(q);
+		if (err == -ENOENT)
+			continue;
 		late = err ? err : late;
 		count++;
 		if (!all)

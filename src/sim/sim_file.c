@@ -5,6 +5,7 @@
  */
 #include "base/assert.h"
 #include "sim/sim.h"
+#include "sim/sim_disk.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -20,12 +21,13 @@ struct sim_file *file_new(enum sim_kind kind)
 
 void file_put(struct world *w, struct sim_file *f)
 {
-	(void)w;
 	RLN_ASSERT(f->refs > 0);
 	if (--f->refs)
 		return;
 	if (f->kind == SIM_SOCK)
 		sock_close(f->sock);
+	else if (f->kind == SIM_DISK)
+		open_free(w, f->open);
 	free(f);
 }
 

@@ -20,7 +20,9 @@
 
 #ifdef SIM_ASAN
 #include <sanitizer/asan_interface.h>
+#define SIM_POISONS 1
 #else
+#define SIM_POISONS 0
 #define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
@@ -33,6 +35,24 @@ void mem_kernel(void *p, size_t n)
 void mem_user(void *p, size_t n)
 {
 	ASAN_UNPOISON_MEMORY_REGION(p, n);
+}
+
+static bool filled(const struct sim_req *q)
+{
+	return sim_op(q->sqe.opcode) && sim_op(q->sqe.opcode)->fills &&
+	       !(q->sqe.flags & IOSQE_BUFFER_SELECT);
+}
+
+void mem_req_own(const struct sim_req *q)
+{
+	for (unsigned i = 0; SIM_POISONS && filled(q) && i < q->iovs; i++)
+		mem_kernel(q->iov[i].iov_base, q->iov[i].iov_len);
+}
+
+void mem_req_open(const struct sim_req *q)
+{
+	for (unsigned i = 0; SIM_POISONS && filled(q) && i < q->iovs; i++)
+		mem_user(q->iov[i].iov_base, q->iov[i].iov_len);
 }
 
 static bool overlaps(const void *a, size_t an, const void *b, size_t bn)

@@ -18,55 +18,6 @@ static int nop_run(struct sim_req *q)
 
 static const struct sim_op op_nop = { .run = nop_run, .at_once = true };
 
-/* ---- eventfd */
-static int rw_prep(struct sim_req *q)
-{
-	if (q->sqe.flags & IOSQE_BUFFER_SELECT)
-		return -EINVAL;
-	q->iov[0] = (struct iovec){ (void *)(uintptr_t)q->sqe.addr, q->sqe.len };
-	q->iovs = 1;
-	return 0;
-}
-
-static bool read_ready(struct sim_req *q)
-{
-	return q->file->kind != SIM_EVENT || q->file->count || q->sqe.len < 8;
-}
-
-static int read_run(struct sim_req *q)
-{
-	uint64_t v;
-
-	if (q->file->kind != SIM_EVENT || q->sqe.len < sizeof(v)) {
-		req_finish(q, -EINVAL, 0);
-		return RUN_DONE;
-	}
-	v = q->file->count;
-	q->file->count = 0;
-	memcpy(q->iov[0].iov_base, &v, sizeof(v));
-	req_finish(q, sizeof(v), 0);
-	return RUN_DONE;
-}
-
-static int write_run(struct sim_req *q)
-{
-	uint64_t v = 0;
-
-	if (q->file->kind != SIM_EVENT || q->sqe.len != sizeof(v)) {
-		req_finish(q, -EINVAL, 0);
-		return RUN_DONE;
-	}
-	memcpy(&v, q->iov[0].iov_base, sizeof(v));
-	q->file->count += v;
-	req_finish(q, sizeof(v), 0);
-	return RUN_DONE;
-}
-
-static const struct sim_op op_read = {
-	.prep = rw_prep, .ready = read_ready, .run = read_run, .needs_file = true
-};
-static const struct sim_op op_write = { .prep = rw_prep, .run = write_run, .needs_file = true };
-
 /* ---- time. A completion count (sqe.off) is not simulated. */
 static int timeout_prep(struct sim_req *q)
 {
@@ -99,6 +50,7 @@ static int timeout_run(struct sim_req *q)
 static int link_timeout_run(struct sim_req *q)
 {
 	struct sim_req *watched = q->watched;
+	int err = 0;
 
 	if (!watched) {
 		/* Not behind another request. */
@@ -106,9 +58,9 @@ static int link_timeout_run(struct sim_req *q)
 		return RUN_DONE;
 	}
 	watched->timeout = q->watched = NULL;
-	req_finish(q, -ETIME, 0);
 	if (watched->state == REQ_PENDING)
-		req_cancel(watched);
+		err = req_cancel(watched);
+	req_finish(q, err ? err : -ETIME, 0);
 	return RUN_DONE;
 }
 
@@ -170,6 +122,8 @@ static uint32_t file_events(struct sim_req *q)
 		return sock_poll(f->sock) | q->latched;
 	if (f->kind == SIM_EVENT)
 		return POLLOUT | (f->count ? POLLIN : 0);
+	if (f->kind == SIM_DISK)
+		return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 	return f->ring->cq_tail != f->ring->cq_head ? POLLIN : 0;
 }
 
@@ -252,8 +206,21 @@ const struct sim_op *sim_op(unsigned opcode)
 {
 	static const struct sim_op *const ops[64] = {
 		[IORING_OP_NOP] = &op_nop,
+		[IORING_OP_READV] = &op_read,
+		[IORING_OP_WRITEV] = &op_write,
+		[IORING_OP_FSYNC] = &op_fsync,
+		[IORING_OP_READ_FIXED] = &op_read,
+		[IORING_OP_WRITE_FIXED] = &op_write,
+		[IORING_OP_FALLOCATE] = &op_fallocate,
+		[IORING_OP_OPENAT] = &op_openat,
+		[IORING_OP_STATX] = &op_statx,
 		[IORING_OP_READ] = &op_read,
 		[IORING_OP_WRITE] = &op_write,
+		[IORING_OP_RENAMEAT] = &op_renameat,
+		[IORING_OP_UNLINKAT] = &op_unlinkat,
+		[IORING_OP_MKDIRAT] = &op_mkdirat,
+		[IORING_OP_LINKAT] = &op_linkat,
+		[RU_OP_FTRUNCATE] = &op_ftruncate,
 		[IORING_OP_POLL_ADD] = &op_poll,
 		[IORING_OP_POLL_REMOVE] = &op_poll_remove,
 		[IORING_OP_SENDMSG] = &op_sendmsg,
@@ -281,5 +248,5 @@ const struct sim_op *sim_op(unsigned opcode)
 
 bool sim_knows(const struct world *w, unsigned opcode)
 {
-	return sim_op(opcode) && (opcode != RU_OP_FIXED_FD_INSTALL || w->version >= LINUX_6_12);
+	return sim_op(opcode) && (opcode < RU_OP_READ_MULTISHOT || w->version >= LINUX_6_12);
 }

@@ -166,11 +166,13 @@ static int recv_run(struct sim_req *q)
 }
 
 const struct sim_op op_recv = {
-	.prep = recv_prep, .ready = recv_ready, .run = recv_run, .needs_file = true
+	.prep = recv_prep, .ready = recv_ready, .run = recv_run, .needs_file = true, .fills = true
 };
-const struct sim_op op_recvmsg = {
-	.prep = recvmsg_prep, .ready = recv_ready, .run = recv_run, .needs_file = true
-};
+const struct sim_op op_recvmsg = { .prep = recvmsg_prep,
+				   .ready = recv_ready,
+				   .run = recv_run,
+				   .needs_file = true,
+				   .fills = true };
 
 /* ---- send */
 static int send_prep(struct sim_req *q)

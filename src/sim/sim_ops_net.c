@@ -166,7 +166,7 @@ static int shutdown_run(struct sim_req *q)
 	return RUN_DONE;
 }
 
-const struct sim_op op_shutdown = { .run = shutdown_run, .needs_file = true };
+const struct sim_op op_shutdown = { .run = shutdown_run, .needs_file = true, .worker = true };
 
 static int socket_run(struct sim_req *q)
 {

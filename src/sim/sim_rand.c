@@ -91,8 +91,11 @@ void rand_seed(struct world *w, uint64_t seed)
 	for (unsigned i = 0; i < 4; i++)
 		w->rng[i] = splitmix(&s);
 	for (unsigned i = 0; i < FAULT_COUNT; i++) {
-		unsigned n = (unsigned)world_rand(w, 4);
-		w->fault_rng[i] = rand_next(w);
+		/* Those of files came later: seeds of worlds without files stay what they were. */
+		bool first = i <= FAULT_CONNECT_ERR;
+		unsigned n = (unsigned)(first ? world_rand(w, 4) : splitmix(&s) % 4);
+
+		w->fault_rng[i] = first ? rand_next(w) : splitmix(&s);
 		w->rate[i] = n < 2 ? RATE_OFF : n == 2 ? RATE_RARE : RATE_FREQUENT;
 		if (w->cfg.fault[i] != RATE_SEED)
 			w->rate[i] = w->cfg.fault[i];

@@ -33,6 +33,8 @@ static void req_put_file(struct sim_req *q)
 void req_free(struct sim_req *q)
 {
 	list_remove(&q->node);
+	mem_req_open(q);
+	req_disk_free(q);
 	req_put_file(q);
 	free(q);
 }
@@ -44,6 +46,8 @@ bool req_multishot(const struct sim_req *q)
 		return q->sqe.ioprio & IORING_ACCEPT_MULTISHOT;
 	case IORING_OP_RECV:
 		return q->sqe.ioprio & IORING_RECV_MULTISHOT;
+	case RU_OP_READ_MULTISHOT:
+		return true;
 	case IORING_OP_POLL_ADD:
 		return q->sqe.len & IORING_POLL_ADD_MULTI;
 	default:
@@ -60,6 +64,7 @@ static bool req_try(struct sim_req *q)
 {
 	struct world *w = q->ring->w;
 	const struct sim_op *op = sim_op(q->sqe.opcode);
+	bool linked, went;
 
 	if (q->cancel_at && w->now >= q->cancel_at) {
 		q->cancel_at = 0;
@@ -77,7 +82,12 @@ static bool req_try(struct sim_req *q)
 		return false;
 	q->decided = false;
 	q->hold = 0;
-	return op->run(q) != RUN_WAIT;
+	linked = q->next;
+	mem_req_open(q);
+	went = op->run(q) != RUN_WAIT;
+	if (!linked) /* what follows in its chain may work on the same memory */
+		mem_req_own(q);
+	return went;
 }
 
 static struct sim_file *req_find_file(struct sim_req *q)
@@ -122,7 +132,9 @@ static void req_issue(struct sim_req *q)
 		file_ref(q->file);
 	}
 	req_watch(q);
-	if (q->sqe.opcode == IORING_OP_SHUTDOWN || (q->sqe.flags & IOSQE_ASYNC && !op->at_once)) {
+	mem_req_own(q);
+	if (op->worker || (q->sqe.flags & IOSQE_ASYNC && !op->at_once) ||
+	    (q->file && q->file->kind == SIM_DISK && chance(w, 2))) {
 		q->punted = q->decided = true;
 		q->hold = w->now + latency(w);
 		return;
@@ -240,6 +252,8 @@ static void req_post(struct sim_req *q)
 	struct sim_ring *r = q->ring;
 	bool silent = q->sqe.flags & IOSQE_CQE_SKIP_SUCCESS && q->res >= 0;
 
+	if (q->disk)
+		req_write_again(q);
 	if (!silent)
 		ring_post(r, q->sqe.user_data, q->res, q->flags, q->seq);
 	if (!(q->flags & IORING_CQE_F_MORE)) {

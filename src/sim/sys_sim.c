@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "base/assert.h"
 #include "sim/sim.h"
+#include "sim/sim_disk.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -385,6 +386,8 @@ int sys_poll(int fd, short events)
 		ready = sock_poll(f->sock);
 	else if (f->kind == SIM_EVENT)
 		ready = POLLOUT | (f->count ? POLLIN : 0);
+	else if (f->kind == SIM_DISK)
+		ready = POLLIN | POLLOUT;
 	return (int)(ready & ((unsigned short)events | POLLERR | POLLHUP));
 }
 
@@ -408,6 +411,8 @@ int sys_fd_type(int fd)
 
 	if (!f)
 		return -EBADF;
+	if (f->kind == SIM_DISK)
+		return f->open->file->mode & S_IFMT;
 	return f->kind == SIM_SOCK ? S_IFSOCK : 0;
 }
 

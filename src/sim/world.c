@@ -2,8 +2,10 @@
  * The world: its clock, its life, and the question whether everything came home.
  */
 #include "sim/sim.h"
+#include "sim/sim_disk.h"
 #include "base/assert.h"
 #include "ring/caps.h"
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +64,7 @@ void world_free(struct world *w)
 	for (int fd = 0; fd < SIM_FDS; fd++)
 		if (w->fd[fd])
 			fd_close(w, fd);
+	disk_free(w);
 	while (w->remotes) {
 		struct sim_remote *m = w->remotes;
 
@@ -72,6 +75,48 @@ void world_free(struct world *w)
 	free(w->kept);
 	judge_free(w);
 	free(w);
+}
+
+/* Of a file's writes and changes that were under way any may have happened. */
+static void hurry(struct world *w)
+{
+	list_for_each (rn, &w->rings) {
+		struct sim_ring *r = container_of(rn, struct sim_ring, node);
+
+		list_for_each_safe (n, t, &r->pending) {
+			struct sim_req *q = container_of(n, struct sim_req, node);
+			bool file = q->disk || (q->file && q->file->kind == SIM_DISK);
+
+			if (!file || q->next || q->timeout || !chance(w, 2))
+				continue;
+			mem_req_open(q);
+			sim_op(q->sqe.opcode)->run(q);
+		}
+	}
+}
+
+void world_power_loss(struct world *w)
+{
+	struct world *before = world_enter(w);
+
+	sim_trace(w, "the power fails");
+	hurry(w);
+	while (!list_empty(&w->rings))
+		ring_destroy(container_of(w->rings.next, struct sim_ring, node));
+	list_for_each (n, &w->socks) {
+		struct sim_sock *s = container_of(n, struct sim_sock, node);
+
+		if (!s->actor)
+			sock_break(s, -ECONNRESET, true);
+	}
+	for (int fd = 0; fd < SIM_FDS; fd++)
+		if (w->fd[fd])
+			fd_close(w, fd);
+	jobs_free(w);
+	watches_free(w);
+	if (w->disk)
+		names_crash(w);
+	world_enter(before);
 }
 
 uint64_t world_seed(const struct world *w)

@@ -35,7 +35,10 @@
 	X(ZC_REFUSED, "a zero-copy send fails without a notification")         \
 	X(TIME_JUMP, "the machine stops for seconds")                          \
 	X(ACCEPT_ERR, "an accept fails")                                       \
-	X(CONNECT_ERR, "a connect fails")
+	X(CONNECT_ERR, "a connect fails")                                      \
+	X(FILE_SHORT, "a read or write of a file moves fewer bytes")           \
+	X(FILE_EIO, "a read, a write or a sync of a file fails")               \
+	X(FILE_FULL, "the disk or the quota is full")
 
 enum world_fault {
 #define WORLD_FAULT_ENUM(id, what) FAULT_##id,
@@ -89,6 +92,7 @@ struct world_config {
 	uint8_t fault[FAULT_COUNT]; /* enum world_rate */
 	size_t rcvbuf, sndbuf;	    /* of simulated sockets; 0: by seed */
 	unsigned backlog_max;	    /* 0: what listen(2) asked for */
+	uint64_t disk_pages;	    /* of 4 KiB, for all files; 0: as many as there is memory */
 	uint32_t setup_refused;	    /* set-up flags this kernel does not know: -EINVAL */
 	unsigned fail_alloc;	    /* the i-th allocation of the system table fails; 0: none */
 	uint64_t calm_at;	    /* faults stop at this enter; 0: never by themselves */
@@ -173,6 +177,14 @@ void world_calm(struct world *w);
  * table, and every peer is gone. False: what is left stands in why.
  */
 bool world_check_quiet(struct world *w, char *why, size_t cap);
+
+/* ---- the disk */
+/*
+ * The power fails: rings, descriptors and connections are gone, whatever was under way. Of files
+ * and names that is left which was synced, and by chance any part of the rest. The program's memory
+ * is the caller's affair; what it starts next finds the files.
+ */
+void world_power_loss(struct world *w);
 
 /* ---- sockets, for oracles */
 struct world_sock {

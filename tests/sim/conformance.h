@@ -63,6 +63,7 @@ struct conf {
 	unsigned cqes;
 	struct io_uring_buf_ring *br;
 	uint8_t *bufs, *big;
+	char dir[40], path[4][60]; /* a folder for files, and names in it */
 	char out[240];
 	size_t out_len;
 };
@@ -88,6 +89,10 @@ static const char *conf_name(int err)
 		{ EFAULT, "EFAULT" },	      { EOVERFLOW, "EOVERFLOW" },
 		{ EMFILE, "EMFILE" },	      { EACCES, "EACCES" },
 		{ EMSGSIZE, "EMSGSIZE" },     { EAFNOSUPPORT, "EAFNOSUPPORT" },
+		{ ENOTDIR, "ENOTDIR" },	      { EISDIR, "EISDIR" },
+		{ ENOTEMPTY, "ENOTEMPTY" },   { EPERM, "EPERM" },
+		{ EXDEV, "EXDEV" },	      { ENAMETOOLONG, "ENAMETOOLONG" },
+		{ ENODEV, "ENODEV" },	      { ESPIPE, "ESPIPE" },
 	};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -6,6 +6,7 @@
 
 #include "conformance_cancel.h"
 #include "conformance_end.h"
+#include "conformance_file.h"
 #include "conformance_recv.h"
 #include "conformance_ring.h"
 #include "conformance_sock.h"
@@ -73,7 +74,8 @@ static const struct conf_row conf_rows[] = {
 	{ "poll_rst", row_poll_rst, "rdhuphuperr ECONNRESET rdhuphup", NULL },
 	{ "timeout", row_timeout, "ETIME late", NULL },
 	{ "timeout_cancel", row_timeout_cancel, "0 ECANCELED", NULL },
-	{ "link_timeout", row_link_timeout, "ECANCELED ETIME|EINTR ETIME", NULL },
+	{ "link_timeout", row_link_timeout,
+	  "ECANCELED ETIME|EINTR ETIME|ECANCELED EALREADY|EINTR EALREADY", NULL },
 	{ "link_timeout_unused", row_link_timeout_unused, "5 ECANCELED", NULL },
 	{ "chain_breaks", row_chain_breaks, "EBADF ECANCELED ECANCELED 0", NULL },
 	{ "chain_hard", row_chain_hard, "EBADF 0", NULL },
@@ -108,7 +110,8 @@ static const struct conf_row conf_rows[] = {
 	{ "timeout_refused", row_timeout_refused, "EINVAL EINVAL", NULL },
 	{ "timeout_abs", row_timeout_abs, "ETIME", NULL },
 	{ "timeout_remove", row_timeout_remove, "0 ENOENT ECANCELED", NULL },
-	{ "link_timeout_partial", row_link_timeout_partial, "5 ETIME|ECANCELED ETIME", NULL },
+	{ "link_timeout_partial", row_link_timeout_partial,
+	  "5 ETIME|ECANCELED ETIME|5 EALREADY|ECANCELED EALREADY|EINTR EALREADY", NULL },
 	{ "poll_multi", row_poll_multi, "1 more 1 more 0 ECANCELED last", NULL },
 	{ "close_fd_under_recv", row_close_fd_under_recv, "untold EAGAIN 0", NULL },
 	{ "rst_under_recv_send", row_rst_under_recv_send,
@@ -139,6 +142,38 @@ static const struct conf_row conf_rows[] = {
 	{ "outq", row_outq, "0 queued|0 none", "socket_cmd" },
 	{ "fd_install", row_fd_install, "fd EBADF 0", "fd_install" },
 	{ "peername", row_peername, "16 EINVAL", "socket_cmd" },
+	{ "file_open", row_file_open,
+	  "ENOENT fd EEXIST ENOTDIR ENOTDIR EISDIR fd EISDIR ENAMETOOLONG ENOENT EBADF ENOTDIR",
+	  NULL },
+	{ "file_open_slot", row_file_open_slot, "fd 0 EINVAL EINVAL EBADF 5", NULL },
+	{ "file_bytes", row_file_bytes, "5 8 hole 2 0 0 0 0 EINVAL", NULL },
+	{ "file_position", row_file_position, "5 2 4 0 9 HEllo you", NULL },
+	{ "file_append", row_file_append, "3 3 6 onetwo 1 1 2", NULL },
+	{ "file_modes", row_file_modes, "EBADF EBADF EOPNOTSUPP EINVAL EISDIR EBADF EBADF EBADF",
+	  NULL },
+	{ "file_vector", row_file_vector, "7 7 on e-two EINVAL 0", NULL },
+	{ "file_region", row_file_region,
+	  "0 5 23456 5 EFAULT EFAULT EFAULT EFAULT 10 01234FIXED 0 ENXIO", NULL },
+	{ "file_sync", row_file_sync, "0 0 EINVAL EINVAL 0 0 EBADF", NULL },
+	{ "file_allocate", row_file_allocate,
+	  "0 5000 0 5000 0 10 hole EOPNOTSUPP EOPNOTSUPP EINVAL ENODEV", NULL },
+	{ "file_truncate", row_file_truncate,
+	  "0 0 8 8 0123 EINVAL EINVAL|EINVAL EINVAL 10 10 0123456789 EINVAL EINVAL", NULL },
+	{ "file_statx", row_file_statx, "fd 0 0 1 file 0 2 folder ENOENT ENOENT", NULL },
+	{ "file_rename", row_file_rename,
+	  "fd fd 0 ENOENT EEXIST EISDIR ENOTDIR EINVAL 0 EINVAL 0 ENOENT 0 ENOTDIR 0 EBUSY", NULL },
+	{ "file_unlink", row_file_unlink, "EISDIR ENOTEMPTY ENOTDIR EINVAL EINVAL 0 ENOENT 5",
+	  NULL },
+	{ "file_hard_link", row_file_hard_link, "fd 0 EEXIST ENOENT EPERM 0 2", NULL },
+	{ "file_mkdir", row_file_mkdir, "EEXIST ENOENT 0 EEXIST 0", NULL },
+	{ "file_direct", row_file_direct,
+	  "4096 EINVAL EINVAL 4096 EINVAL|4096 4096 100 4096 4094|EINVAL", NULL },
+	{ "file_chain", row_file_chain, "5 0 5 ECANCELED 5 0 5 HELLO", NULL },
+	{ "file_cancel", row_file_cancel, "0 ECANCELED ENOENT|EALREADY 5 ENOENT|ENOENT 5 ENOENT",
+	  NULL },
+	{ "file_no_socket", row_file_no_socket, "ENOTSOCK ENOTSOCK ENOTSOCK ENOTSOCK inout", NULL },
+	{ "file_of_socket", row_file_of_socket, "5 5 5 0", NULL },
+	{ "file_select", row_file_select, "4 buffer 0 ello 5 ENOBUFS", NULL },
 };
 
 #define CONF_ROWS (sizeof(conf_rows) / sizeof(conf_rows[0]))
