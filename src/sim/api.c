@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define TIME_LIMIT RLN_SEC(86400)
 #define STEP_LIMIT 1000000
@@ -163,7 +162,7 @@ static void judge(struct sim *s, int status)
 }
 
 /* The library's memory when a run was abandoned: nobody else will give it back. */
-static void drop_memory(struct list *allocs, struct list *maps)
+static void drop_allocs(struct list *allocs)
 {
 	struct list *n;
 
@@ -172,13 +171,6 @@ static void drop_memory(struct list *allocs, struct list *maps)
 
 		mem_user(a + 1, a->bytes);
 		free(a->base);
-	}
-	while ((n = list_pop_front(maps))) {
-		struct sim_alloc *a = container_of(n, struct sim_alloc, node);
-
-		mem_user(a->base, a->bytes);
-		munmap(a->base, a->bytes);
-		free(a);
 	}
 }
 
@@ -194,7 +186,8 @@ static void end_world(struct sim *s)
 	list_splice_back(&maps, &s->w->maps);
 	world_enter(NULL);
 	world_free(s->w); /* the rings know where their buffers are: before those */
-	drop_memory(&allocs, &maps);
+	drop_allocs(&allocs);
+	maps_drop(&maps);
 }
 
 static void count(struct sim *s)

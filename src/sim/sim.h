@@ -164,8 +164,6 @@ struct sim_alloc {
 	struct list node;
 	size_t bytes;
 	void *base;
-	int flags;    /* of a mapping */
-	bool altered; /* its protection or what it is advised to be */
 };
 
 struct sim_remote {
@@ -200,6 +198,9 @@ struct world {
 	uint64_t fault_rng[FAULT_COUNT];
 	struct disk *disk; /* NULL: nobody has looked at it */
 };
+
+/* world.c: the current one, of which there must be one */
+struct world *world_here(void);
 
 /* sim_rand.c */
 void rand_seed(struct world *w, uint64_t seed);
@@ -267,6 +268,15 @@ void peers_run(struct world *w);
 void peers_free(struct world *w);
 void peer_sock_closed(struct sim_peer *p);
 
+/* sys_sim.c: this allocation or mapping is one that fails */
+bool alloc_fails(struct world *w);
+
+/* sim_map.c */
+/* Fails the world when a mapping was written to after its end. */
+void maps_check(struct world *w);
+/* Of a run that was abandoned: unmap all. */
+void maps_drop(struct list *maps);
+
 /* sys_sim_pool.c: jobs of helper threads */
 int64_t jobs_next(const struct world *w);
 void jobs_run(struct world *w); /* what is due */
@@ -276,6 +286,7 @@ void jobs_free(struct world *w);
 void watches_free(struct world *w);
 
 /* sim_mem.c: who owns memory */
+extern const bool mem_poisons;	    /* AddressSanitizer sees a touch of what is the kernel's */
 /* What q fills is the kernel's; or the program may, or the kernel itself must, look at it. */
 void mem_req_own(const struct sim_req *q);
 void mem_req_open(const struct sim_req *q);

@@ -20,9 +20,9 @@
 
 #ifdef SIM_ASAN
 #include <sanitizer/asan_interface.h>
-#define SIM_POISONS 1
+const bool mem_poisons = true;
 #else
-#define SIM_POISONS 0
+const bool mem_poisons = false;
 #define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
@@ -45,13 +45,13 @@ static bool filled(const struct sim_req *q)
 
 void mem_req_own(const struct sim_req *q)
 {
-	for (unsigned i = 0; SIM_POISONS && filled(q) && i < q->iovs; i++)
+	for (unsigned i = 0; mem_poisons && filled(q) && i < q->iovs; i++)
 		mem_kernel(q->iov[i].iov_base, q->iov[i].iov_len);
 }
 
 void mem_req_open(const struct sim_req *q)
 {
-	for (unsigned i = 0; SIM_POISONS && filled(q) && i < q->iovs; i++)
+	for (unsigned i = 0; mem_poisons && filled(q) && i < q->iovs; i++)
 		mem_user(q->iov[i].iov_base, q->iov[i].iov_len);
 }
 

@@ -12,17 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define CLOCK_STEP 17 /* ns: a loop that only reads the clock comes to its end */
 
 static struct world *here(void)
 {
-	struct world *w = world_current();
-
-	RLN_ASSERTF(w, "%s", "no simulation runs on this thread");
-	return w;
+	return world_here();
 }
 
 int64_t sys_now(void)
@@ -42,13 +38,13 @@ void sys_random(void *buf, size_t n)
 }
 
 /* ---- memory: a header of one alignment unit in front, which holds the way back */
-static bool alloc_fails(struct world *w)
+bool alloc_fails(struct world *w)
 {
-	if (w && chance(w, w->cfg.alloc_one_in)) {
+	if (chance(w, w->cfg.alloc_one_in)) {
 		w->stats.allocs_failed++;
 		return true;
 	}
-	return w && w->cfg.fail_alloc && ++w->stats.allocs == w->cfg.fail_alloc;
+	return ++w->stats.allocs == w->cfg.fail_alloc;
 }
 
 static void *alloc_new(size_t align, size_t n)
@@ -58,10 +54,8 @@ static void *alloc_new(size_t align, size_t n)
 	struct sim_alloc *a;
 	uint8_t *base;
 
-	if (alloc_fails(w))
+	if (w && alloc_fails(w))
 		return NULL;
-	if (w && !w->cfg.fail_alloc)
-		w->stats.allocs++;
 	align = align < 16 ? 16 : align;
 	head = (head + align - 1) / align * align;
 	if (posix_memalign((void **)&base, align, head + n))
@@ -110,139 +104,6 @@ void sys_free(void *p)
 		mem_check_free(w, p, a->bytes);
 	list_remove(&a->node);
 	free(a->base);
-}
-
-/*
- * PERF: mappings of schedules that ended, for those to come: a third of a short schedule was
- * mapping, touching and unmapping. The guards of a stack slab stand where the next one puts them.
- * Not under AddressSanitizer, where what is unmapped must not be readable.
- */
-#define KEPT 16
-#define KEPT_BYTES 8192 /* cheaper to clear than to map */
-#if defined(__SANITIZE_ADDRESS__)
-#define KEEP_MAPS 0
-#else
-#define KEEP_MAPS 1
-#endif
-static _Thread_local struct sim_alloc *kept[KEPT];
-
-static struct sim_alloc *kept_take(size_t n, int flags)
-{
-	for (unsigned i = 0; i < KEPT; i++) {
-		struct sim_alloc *a = kept[i];
-
-		if (!a || a->bytes != n || a->flags != flags)
-			continue;
-		kept[i] = NULL;
-		if (!(flags & SYS_MAP_STACK))
-			memset(a->base, 0, n);
-		return a;
-	}
-	return NULL;
-}
-
-static bool kept_put(struct sim_alloc *a)
-{
-	bool stack = a->flags & SYS_MAP_STACK;
-
-	if (!KEEP_MAPS || a->flags & SYS_MAP_NONE ||
-	    (!stack && (a->altered || a->bytes > KEPT_BYTES)))
-		return false;
-	for (unsigned i = 0; i < KEPT; i++) {
-		if (kept[i])
-			continue;
-		kept[i] = a;
-		return true;
-	}
-	return false;
-}
-
-static struct sim_alloc *map_new(size_t n, int flags)
-{
-	int prot = flags & SYS_MAP_NONE ? PROT_NONE : PROT_READ | PROT_WRITE;
-	struct sim_alloc *a = kept_take(n, flags);
-	void *p;
-
-	if (a)
-		return a;
-	p = mmap(NULL, n, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return NULL;
-	a = malloc(sizeof(*a));
-	RLN_ASSERT(a);
-	*a = (struct sim_alloc){ .base = p, .bytes = n, .flags = flags };
-	return a;
-}
-
-void *sys_map(size_t n, int flags, int *err)
-{
-	struct world *w = here();
-	struct sim_alloc *a = NULL;
-
-	if (!w->cfg.fail_alloc)
-		w->stats.allocs++;
-	if (!alloc_fails(w))
-		a = map_new(n, flags);
-	if (!a) {
-		*err = -ENOMEM;
-		return NULL;
-	}
-	list_init(&a->node);
-	list_push_back(&w->maps, &a->node);
-	return a->base;
-}
-
-void sys_unmap(void *p, size_t n)
-{
-	struct world *w = here();
-
-	if (!p)
-		return;
-	mem_check_free(w, p, n);
-	mem_user(p, n);
-	list_for_each (node, &w->maps) {
-		struct sim_alloc *a = container_of(node, struct sim_alloc, node);
-
-		if (a->base != p)
-			continue;
-		RLN_ASSERT(a->bytes == n);
-		list_remove(node);
-		if (kept_put(a))
-			return;
-		free(a);
-		munmap(p, n);
-		return;
-	}
-	world_fail(w, "unmap of %p, which is no mapping", p);
-}
-
-/* What is in a mapping of its own now differs from a fresh one in more than its bytes. */
-static void map_altered(void *p)
-{
-	list_for_each (node, &here()->maps) {
-		struct sim_alloc *a = container_of(node, struct sim_alloc, node);
-
-		if ((uint8_t *)p >= (uint8_t *)a->base &&
-		    (uint8_t *)p < (uint8_t *)a->base + a->bytes)
-			a->altered = true;
-	}
-}
-
-int sys_protect(void *p, size_t n, bool readwrite)
-{
-	map_altered(p);
-	return mprotect(p, n, readwrite ? PROT_READ | PROT_WRITE : PROT_NONE) ? -errno : 0;
-}
-
-int sys_advise(void *p, size_t n, int advice)
-{
-	map_altered(p);
-	return madvise(p, n, advice) ? -errno : 0;
-}
-
-size_t sys_page_size(void)
-{
-	return SIM_PAGE;
 }
 
 /* ---- sockets */

@@ -21,6 +21,12 @@ struct world *world_current(void)
 	return world_current_;
 }
 
+struct world *world_here(void)
+{
+	RLN_ASSERTF(world_current_, "%s", "no simulation runs on this thread");
+	return world_current_;
+}
+
 struct world *world_enter(struct world *w)
 {
 	struct world *before = world_current_;
@@ -268,6 +274,7 @@ static unsigned list_count(const struct list *l)
 
 bool world_check_quiet(struct world *w, char *why, size_t cap)
 {
+	maps_check(w);
 	if (!list_empty(&w->rings))
 		return left(why, cap, "rings", list_count(&w->rings));
 	if (w->fds_open)

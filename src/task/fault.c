@@ -40,7 +40,7 @@ void fault_thread_enter(struct sched *s)
 	s->altstack_tid = sys_thread_id();
 	if (!atomic_flag_test_and_set(&caught))
 		sys_fault_catch(on_fault);
-	s->altstack = sys_map(ALTSTACK_BYTES, SYS_MAP_NORESERVE, &err);
+	s->altstack = sys_map(ALTSTACK_BYTES, SYS_MAP_NORESERVE | SYS_MAP_STACK, &err);
 	if (s->altstack && sys_altstack_set(s->altstack, ALTSTACK_BYTES) != 1) {
 		/* The thread has one of its own, or can have none: no report without one. */
 		sys_unmap(s->altstack, ALTSTACK_BYTES);

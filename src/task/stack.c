@@ -54,7 +54,7 @@ static enum stack_guard guard_probe(void)
 {
 	int err;
 	size_t n = sys_page_size();
-	void *p = sys_map(n, SYS_MAP_NORESERVE, &err);
+	void *p = sys_map(n, SYS_MAP_NORESERVE | SYS_MAP_STACK, &err);
 
 	if (!p)
 		return STACK_GUARD_MPROTECT;
