@@ -27,6 +27,7 @@ struct sim_map {
 	size_t bytes; /* whole pages */
 	int flags;
 	bool altered; /* differs from a fresh one, and not by guards alone */
+	bool watched; /* kept, and not looked at since */
 	bool no_huge;
 	/* Guards, of one size at equal distances from the base on: those there are, and of these
 	 * the ones that this life of the mapping has asked for. */
@@ -70,8 +71,11 @@ static void check_filled(struct world *w, const struct sim_map *m)
 
 void maps_check(struct world *w)
 {
-	for (unsigned i = 0; i < kept_count; i++)
-		check_filled(w, &kept[i]);
+	for (unsigned i = 0; i < kept_count; i++) {
+		if (kept[i].watched)
+			check_filled(w, &kept[i]);
+		kept[i].watched = false;
+	}
 }
 
 static void map_remove(struct sim_map *m)
@@ -117,8 +121,9 @@ static bool kept_put(const struct sim_map *m)
 		map_remove(&kept[0]);
 		kept_forget(0);
 	}
-	kept[kept_count++] = *m;
 	fill(m);
+	kept[kept_count] = *m;
+	kept[kept_count++].watched = true;
 	return true;
 }
 
