@@ -275,7 +275,7 @@ void ring_destroy(struct sim_ring *r)
 		if (r->files[i])
 			file_put(r->w, r->files[i]);
 	slots_release_all(r);
-	for (unsigned g = 0; g < SIM_GROUPS; g++)
+	for (unsigned g = 0; g < r->group_end; g++)
 		if (r->group[g].br)
 			group_unregister(r, r->group[g].bgid);
 	free(r->files);
@@ -300,7 +300,7 @@ static void sim_exit(struct io_uring *u)
 /* ---- submission */
 static int req_prep(struct sim_req *q)
 {
-	const struct sim_op *op = sim_op(q->sqe.opcode);
+	const struct sim_op *op = q->op;
 
 	if (!sim_knows(q->ring->w, q->sqe.opcode) || q->sqe.flags & ~SQE_FLAGS_KNOWN)
 		return -EINVAL;
@@ -379,7 +379,7 @@ static int64_t earlier(int64_t a, int64_t b)
 static int64_t req_next(struct sim_req *q)
 {
 	struct world *w = q->ring->w;
-	const struct sim_op *op = sim_op(q->sqe.opcode);
+	const struct sim_op *op = q->op;
 	int64_t t = SIM_NEVER, hold = q->hold > w->now ? q->hold : w->now;
 
 	if (q->cancel_at)
@@ -435,7 +435,7 @@ static int64_t wait_next(struct sim_ring *r)
 
 int64_t world_ring_next(const struct world *w, int ring_fd)
 {
-	return ring_next(w->fd[ring_fd]->ring);
+	return ring_next(fd_get(w, ring_fd)->ring);
 }
 
 static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)

@@ -89,30 +89,32 @@ struct req_disk {
 struct sim_req {
 	struct list node; /* pending, run or notifs of its ring */
 	struct sim_ring *ring;
-	uint64_t seq;
-	struct io_uring_sqe sqe;
+	const struct sim_op *op; /* NULL: an opcode nobody knows */
 	struct sim_file *file;
-	struct sim_req *next;	 /* of its chain */
-	struct sim_req *timeout; /* the link timeout that watches this one */
-	struct sim_req *watched; /* link timeout: whom it watches */
+	int64_t hold;	   /* not before this time */
+	int64_t due;	   /* timeouts */
+	int64_t cancel_at; /* a late cancel takes effect then; 0: none */
 	enum req_state state;
 	bool decided, punted; /* punted: a worker thread of the kernel runs it */
 	bool fail;	      /* short with MSG_WAITALL: breaks its chain */
 	bool tried, zc_decided, zc_late, refused;
-	int64_t asked;	   /* when it was submitted */
-	int64_t hold;	   /* not before this time */
-	int64_t due;	   /* timeouts */
-	int64_t cancel_at; /* a late cancel takes effect then; 0: none */
+	int64_t asked; /* when it was submitted */
+	struct io_uring_sqe sqe;
+	uint64_t seq;
+	struct sim_req *next;	 /* of its chain */
+	struct sim_req *timeout; /* the link timeout that watches this one */
+	struct sim_req *watched; /* link timeout: whom it watches */
 	size_t total, done;
 	unsigned iovs, zc_segs;
-	struct iovec iov[SIM_IOV];
-	struct sockaddr_storage addr;
 	int32_t res;
 	uint32_t flags;
 	uint32_t latched; /* poll: events seen when they happened */
 	uint32_t told;	  /* multishot poll: events reported and still there */
 	unsigned news;	  /* of the socket, when told */
 	struct req_disk *disk;
+	/* not cleared: set with iovs, and for a connect */
+	struct iovec iov[SIM_IOV];
+	struct sockaddr_storage addr;
 };
 
 /* A provided buffer group. */
@@ -156,6 +158,7 @@ struct sim_ring {
 	struct iovec *bufs;
 	unsigned buf_count;
 	struct sim_group group[SIM_GROUPS];
+	unsigned group_end; /* none from there on is in use */
 	uint64_t groups_used; /* bits of group numbers that were unregistered */
 };
 
@@ -178,7 +181,8 @@ struct world {
 	struct world_config cfg;
 	uint8_t rate[FAULT_COUNT];
 	struct world_stats stats;
-	struct sim_file *fd[SIM_FDS];
+	struct sim_file **fd;
+	unsigned fd_end; /* of the table, which grows up to SIM_FDS */
 	unsigned fds_open, ring_ids, sock_ids, conn_ids;
 	struct list socks, rings, peers;
 	struct list allocs, maps;
@@ -204,10 +208,34 @@ struct world *world_here(void);
 
 /* sim_rand.c */
 void rand_seed(struct world *w, uint64_t seed);
-uint64_t rand_next(struct world *w);
-bool chance(struct world *w, unsigned one_in);
+static inline uint64_t rand_rotl(uint64_t x, int k)
+{
+	return x << k | x >> (64 - k);
+}
+/* xoshiro256** */
+static inline uint64_t rand_next(struct world *w)
+{
+	uint64_t *s = w->rng;
+	uint64_t result = rand_rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
+
+	s[2] ^= s[0];
+	s[3] ^= s[1];
+	s[1] ^= s[2];
+	s[0] ^= s[3];
+	s[2] ^= t;
+	s[3] = rand_rotl(s[3], 45);
+	return result;
+}
+static inline bool chance(struct world *w, unsigned one_in)
+{
+	return one_in && rand_next(w) % one_in == 0;
+}
+bool fault_drawn(struct world *w, enum world_fault f);
 /* Is this fault due now? Counted. */
-bool fault(struct world *w, enum world_fault f);
+static inline bool fault(struct world *w, enum world_fault f)
+{
+	return w->rate[f] > RATE_OFF && fault_drawn(w, f);
+}
 int64_t latency(struct world *w);
 size_t rand_size(struct world *w, size_t max); /* 1..max, small ones more often */
 void trace_line(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -223,7 +251,7 @@ static inline struct sim_file *file_ref(struct sim_file *f)
 }
 void file_put(struct world *w, struct sim_file *f);
 int fd_install(struct world *w, struct sim_file *f); /* takes the reference; -EMFILE: not */
-struct sim_file *fd_get(struct world *w, int fd);
+struct sim_file *fd_get(const struct world *w, int fd);
 int fd_close(struct world *w, int fd);
 /* Direct slots. slot_install takes the reference of f in every outcome. */
 int slot_alloc(struct sim_ring *r);

@@ -8,6 +8,7 @@
 #include "sim/sim_disk.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct sim_file *file_new(enum sim_kind kind)
 {
@@ -31,21 +32,35 @@ void file_put(struct world *w, struct sim_file *f)
 	free(f);
 }
 
-int fd_install(struct world *w, struct sim_file *f)
+static bool fds_grow(struct world *w)
 {
-	for (int fd = 3; fd < SIM_FDS; fd++) {
-		if (w->fd[fd])
-			continue;
-		w->fd[fd] = f;
-		w->fds_open++;
-		return fd;
-	}
-	return -EMFILE;
+	unsigned end = w->fd_end ? 2 * w->fd_end : 64;
+
+	if (end > SIM_FDS)
+		return false;
+	w->fd = realloc(w->fd, end * sizeof(struct sim_file *));
+	RLN_ASSERT(w->fd);
+	memset(w->fd + w->fd_end, 0, (end - w->fd_end) * sizeof(struct sim_file *));
+	w->fd_end = end;
+	return true;
 }
 
-struct sim_file *fd_get(struct world *w, int fd)
+int fd_install(struct world *w, struct sim_file *f)
 {
-	return fd >= 0 && fd < SIM_FDS ? w->fd[fd] : NULL;
+	unsigned fd = 3;
+
+	while (fd < w->fd_end && w->fd[fd])
+		fd++;
+	if (fd >= w->fd_end && !fds_grow(w))
+		return -EMFILE;
+	w->fd[fd] = f;
+	w->fds_open++;
+	return (int)fd;
+}
+
+struct sim_file *fd_get(const struct world *w, int fd)
+{
+	return fd >= 0 && (unsigned)fd < w->fd_end ? w->fd[fd] : NULL;
 }
 
 int fd_close(struct world *w, int fd)

@@ -78,7 +78,7 @@ static void check_list(struct world *w, const struct list *l, const void *p, siz
 
 static void check_groups(struct sim_ring *r, const void *p, size_t n)
 {
-	for (unsigned g = 0; g < SIM_GROUPS; g++) {
+	for (unsigned g = 0; g < r->group_end; g++) {
 		struct sim_group *s = &r->group[g];
 
 		if (!s->br)
@@ -111,7 +111,7 @@ void mem_check_free(struct world *w, const void *p, size_t n)
 
 struct sim_group *group_find(struct sim_ring *r, uint16_t bgid)
 {
-	for (unsigned g = 0; g < SIM_GROUPS; g++)
+	for (unsigned g = 0; g < r->group_end; g++)
 		if (r->group[g].br && r->group[g].bgid == bgid)
 			return &r->group[g];
 	return NULL;
@@ -155,7 +155,7 @@ static void group_look(struct sim_ring *r, struct sim_group *g)
 
 void groups_look(struct sim_ring *r)
 {
-	for (unsigned g = 0; g < SIM_GROUPS; g++)
+	for (unsigned g = 0; g < r->group_end; g++)
 		if (r->group[g].br)
 			group_look(r, &r->group[g]);
 }
@@ -208,6 +208,8 @@ int group_register(struct sim_ring *r, const struct io_uring_buf_reg *reg)
 			g = &r->group[i];
 	if (!g)
 		return -ENOMEM;
+	if (g == &r->group[r->group_end])
+		r->group_end++;
 	*g = (struct sim_group){ .br = (struct io_uring_buf_ring *)(uintptr_t)reg->ring_addr,
 				 .entries = reg->ring_entries,
 				 .bgid = reg->bgid };

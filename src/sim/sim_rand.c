@@ -28,55 +28,20 @@ static uint64_t splitmix(uint64_t *s)
 	return z ^ z >> 31;
 }
 
-static uint64_t rotl(uint64_t x, int k)
-{
-	return x << k | x >> (64 - k);
-}
-
-uint64_t rand_next(struct world *w)
-{
-	uint64_t *s = w->rng;
-	uint64_t result = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
-
-	s[2] ^= s[0];
-	s[3] ^= s[1];
-	s[1] ^= s[2];
-	s[0] ^= s[3];
-	s[2] ^= t;
-	s[3] = rotl(s[3], 45);
-	return result;
-}
-
 uint64_t world_rand(struct world *w, uint64_t n)
 {
 	return rand_next(w) % n;
 }
 
-bool chance(struct world *w, unsigned one_in)
-{
-	return one_in && rand_next(w) % one_in == 0;
-}
-
 static unsigned rate_one_in(enum world_rate r)
 {
-	switch (r) {
-	case RATE_RARE:
-		return 128;
-	case RATE_FREQUENT:
-		return 6;
-	case RATE_ALWAYS:
-		return 1;
-	default:
-		return 0;
-	}
+	return r == RATE_ALWAYS ? 1 : r == RATE_FREQUENT ? 6 : 128;
 }
 
 /* Each class has its own stream: one that is switched off leaves the others as they were. */
-bool fault(struct world *w, enum world_fault f)
+bool fault_drawn(struct world *w, enum world_fault f)
 {
-	unsigned one_in = rate_one_in(w->rate[f]);
-
-	if (!one_in || splitmix(&w->fault_rng[f]) % one_in)
+	if (splitmix(&w->fault_rng[f]) % rate_one_in(w->rate[f]))
 		return false;
 	w->stats.fault[f]++;
 	return true;

@@ -7,16 +7,19 @@
 #include "base/assert.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define RUN_BUDGET 32 /* completions of one multishot in a row, as in Linux */
 
 struct sim_req *req_new(struct sim_ring *r, const struct io_uring_sqe *sqe)
 {
-	struct sim_req *q = calloc(1, sizeof(*q));
+	struct sim_req *q = malloc(sizeof(*q));
 
 	RLN_ASSERT(q);
+	memset(q, 0, offsetof(struct sim_req, iov));
 	list_init(&q->node);
 	q->ring = r;
+	q->op = sim_op(sqe->opcode);
 	q->sqe = *sqe;
 	q->seq = ++r->w->req_seq;
 	q->asked = r->w->now;
@@ -63,7 +66,7 @@ static bool req_zc(const struct sim_req *q)
 static bool req_try(struct sim_req *q)
 {
 	struct world *w = q->ring->w;
-	const struct sim_op *op = sim_op(q->sqe.opcode);
+	const struct sim_op *op = q->op;
 	bool linked, went;
 
 	if (q->cancel_at && w->now >= q->cancel_at) {
@@ -118,7 +121,7 @@ static void req_watch(struct sim_req *q)
 static void req_issue(struct sim_req *q)
 {
 	struct world *w = q->ring->w;
-	const struct sim_op *op = sim_op(q->sqe.opcode);
+	const struct sim_op *op = q->op;
 
 	RLN_ASSERT(q->state == REQ_CHAINED);
 	q->state = REQ_PENDING;
@@ -202,48 +205,55 @@ void req_finish(struct sim_req *q, int32_t res, uint32_t flags)
 		req_issue(next);
 }
 
-/* The members of l in the order the seed likes. The caller frees the array. */
-static struct sim_req **shuffled(struct world *w, const struct list *l, unsigned *count)
+/* The members of a list in the order the seed likes. */
+struct shuffle {
+	unsigned n;
+	struct sim_req **at, *room[64];
+};
+
+static void shuffle(struct world *w, const struct list *l, struct shuffle *s)
 {
-	struct sim_req **a;
-	unsigned n = 0;
+	unsigned n = 0, cap = sizeof(s->room) / sizeof(s->room[0]);
 
 	list_for_each (node, l)
 		n++;
-	*count = n;
-	if (!n)
-		return NULL;
-	a = malloc(n * sizeof(*a));
-	RLN_ASSERT(a);
+	s->at = n > cap ? malloc(n * sizeof(*s->at)) : s->room;
+	RLN_ASSERT(s->at);
+	s->n = n;
 	n = 0;
 	list_for_each (node, l)
-		a[n++] = container_of(node, struct sim_req, node);
+		s->at[n++] = container_of(node, struct sim_req, node);
 	for (unsigned i = 0; i < n && w->order != 1; i++) {
-		unsigned j = w->order == 2 ? n - 1 - i : i + (unsigned)world_rand(w, n - i);
-		struct sim_req *t = a[i];
+		unsigned j = w->order == 2 ? n - 1 - i : i + (unsigned)(rand_next(w) % (n - i));
+		struct sim_req *t = s->at[i];
 
 		if (w->order == 2 && j <= i)
 			break;
-		a[i] = a[j];
-		a[j] = t;
+		s->at[i] = s->at[j];
+		s->at[j] = t;
 	}
-	return a;
+}
+
+static void shuffle_end(struct shuffle *s)
+{
+	if (s->at != s->room)
+		free(s->at);
 }
 
 unsigned reqs_run(struct sim_ring *r)
 {
-	unsigned n, ran = 0;
-	struct sim_req **a;
+	unsigned ran = 0;
+	struct shuffle s;
 
 	groups_look(r);
-	a = shuffled(r->w, &r->pending, &n);
-	for (unsigned i = 0; i < n; i++) {
+	shuffle(r->w, &r->pending, &s);
+	for (unsigned i = 0; i < s.n; i++) {
 		unsigned budget = RUN_BUDGET;
 
-		while (a[i]->state == REQ_PENDING && budget-- && req_try(a[i]))
+		while (s.at[i]->state == REQ_PENDING && budget-- && req_try(s.at[i]))
 			ran++;
 	}
-	free(a);
+	shuffle_end(&s);
 	return ran;
 }
 
@@ -281,13 +291,13 @@ static void notif_post(struct sim_req *q)
 void reqs_post(struct sim_ring *r, bool all)
 {
 	struct world *w = r->w;
-	unsigned n;
-	struct sim_req **a = shuffled(w, &r->run, &n);
+	struct shuffle s;
 
-	for (unsigned i = 0; i < n; i++)
-		if (all || a[i]->hold <= w->now)
-			req_post(a[i]);
-	free(a);
+	shuffle(w, &r->run, &s);
+	for (unsigned i = 0; i < s.n; i++)
+		if (all || s.at[i]->hold <= w->now)
+			req_post(s.at[i]);
+	shuffle_end(&s);
 	list_for_each_safe (node, t, &r->notifs) {
 		struct sim_req *q = container_of(node, struct sim_req, node);
 

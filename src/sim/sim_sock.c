@@ -514,7 +514,7 @@ void socks_detach(struct world *w, const struct sim_ring *r)
 
 bool world_sock_in(const struct world *w, int ring_fd, unsigned slot, struct world_sock *out)
 {
-	const struct sim_file *f = ring_fd >= 0 && ring_fd < SIM_FDS ? w->fd[ring_fd] : NULL;
+	const struct sim_file *f = fd_get(w, ring_fd);
 	const struct sim_ring *r = f && f->kind == SIM_RING ? f->ring : NULL;
 	const struct sim_sock *s;
 

@@ -67,9 +67,9 @@ void world_free(struct world *w)
 	peers_free(w);
 	jobs_free(w);
 	watches_free(w);
-	for (int fd = 0; fd < SIM_FDS; fd++)
+	for (unsigned fd = 0; fd < w->fd_end; fd++)
 		if (w->fd[fd])
-			fd_close(w, fd);
+			fd_close(w, (int)fd);
 	disk_free(w);
 	while (w->remotes) {
 		struct sim_remote *m = w->remotes;
@@ -78,6 +78,7 @@ void world_free(struct world *w)
 		free(m);
 	}
 	world_enter(before == w ? NULL : before);
+	free(w->fd);
 	free(w->kept);
 	judge_free(w);
 	free(w);
