@@ -158,7 +158,7 @@ struct sim_ring {
 	struct iovec *bufs;
 	unsigned buf_count;
 	struct sim_group group[SIM_GROUPS];
-	unsigned group_end; /* none from there on is in use */
+	unsigned group_end;   /* none from there on is in use */
 	uint64_t groups_used; /* bits of group numbers that were unregistered */
 };
 
