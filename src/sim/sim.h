@@ -253,6 +253,7 @@ void file_put(struct world *w, struct sim_file *f);
 int fd_install(struct world *w, struct sim_file *f); /* takes the reference; -EMFILE: not */
 struct sim_file *fd_get(const struct world *w, int fd);
 int fd_close(struct world *w, int fd);
+void fds_close(struct world *w); /* all of them */
 /* Direct slots. slot_install takes the reference of f in every outcome. */
 int slot_alloc(struct sim_ring *r);
 int slot_install(struct sim_ring *r, struct sim_file *f, uint32_t file_index);
@@ -314,7 +315,7 @@ void jobs_free(struct world *w);
 void watches_free(struct world *w);
 
 /* sim_mem.c: who owns memory */
-extern const bool mem_poisons;	    /* AddressSanitizer sees a touch of what is the kernel's */
+extern const bool mem_poisons; /* AddressSanitizer sees a touch of what is the kernel's */
 /* What q fills is the kernel's; or the program may, or the kernel itself must, look at it. */
 void mem_req_own(const struct sim_req *q);
 void mem_req_open(const struct sim_req *q);

@@ -12,7 +12,7 @@
  */
 static bool steady(const struct sim_req *q)
 {
-	return sim_op(q->sqe.opcode)->worker || (q->file && q->file->kind == SIM_DISK);
+	return q->op->worker || (q->file && q->file->kind == SIM_DISK);
 }
 
 int req_cancel(struct sim_req *q)

@@ -75,6 +75,13 @@ int fd_close(struct world *w, int fd)
 	return 0;
 }
 
+void fds_close(struct world *w)
+{
+	for (unsigned fd = 0; fd < w->fd_end; fd++)
+		if (w->fd[fd])
+			fd_close(w, (int)fd);
+}
+
 /* A free slot of the range that REGISTER_FILE_ALLOC_RANGE set, next fit as in Linux. */
 int slot_alloc(struct sim_ring *r)
 {

@@ -39,8 +39,7 @@ void mem_user(void *p, size_t n)
 
 static bool filled(const struct sim_req *q)
 {
-	return sim_op(q->sqe.opcode) && sim_op(q->sqe.opcode)->fills &&
-	       !(q->sqe.flags & IOSQE_BUFFER_SELECT);
+	return q->op && q->op->fills && !(q->sqe.flags & IOSQE_BUFFER_SELECT);
 }
 
 void mem_req_own(const struct sim_req *q)

@@ -67,9 +67,7 @@ void world_free(struct world *w)
 	peers_free(w);
 	jobs_free(w);
 	watches_free(w);
-	for (unsigned fd = 0; fd < w->fd_end; fd++)
-		if (w->fd[fd])
-			fd_close(w, (int)fd);
+	fds_close(w);
 	disk_free(w);
 	while (w->remotes) {
 		struct sim_remote *m = w->remotes;
@@ -97,7 +95,7 @@ static void hurry(struct world *w)
 			if (!file || q->next || q->timeout || !chance(w, 2))
 				continue;
 			mem_req_open(q);
-			sim_op(q->sqe.opcode)->run(q);
+			q->op->run(q);
 		}
 	}
 }
@@ -116,9 +114,7 @@ void world_power_loss(struct world *w)
 		if (!s->actor)
 			sock_break(s, -ECONNRESET, true);
 	}
-	for (int fd = 0; fd < SIM_FDS; fd++)
-		if (w->fd[fd])
-			fd_close(w, fd);
+	fds_close(w);
 	jobs_free(w);
 	watches_free(w);
 	if (w->disk)
