@@ -511,7 +511,7 @@ static void shake(struct world *w)
 	list_for_each (n, &w->socks) {
 		struct sim_sock *s = container_of(n, struct sim_sock, node);
 
-		if (s->state != SOCK_CONNECTED || !chance(w, 4))
+		if (s->state != SOCK_CONNECTED || s->family == AF_UNIX || !chance(w, 4))
 			continue;
 		sock_break(s, chance(w, 4) ? -ETIMEDOUT : -ECONNRESET, true);
 		return;

@@ -7,6 +7,7 @@
 #include "sim/sim.h"
 #include "base/assert.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,8 +22,8 @@ struct sim_peer {
 	struct peer_config cfg;
 	enum peer_end end;
 	unsigned id, tries;
-	uint16_t port;
-	struct sockaddr_in to;
+	struct sockaddr_storage to;
+	socklen_t to_len;
 	int64_t at;	  /* acts then; SIM_NEVER: when woken */
 	int64_t leave_at; /* PEER_SILENT, PEER_NO_READ */
 	size_t sent, received;
@@ -79,13 +80,36 @@ struct sim_peer *peer_accept(struct world *w, struct sim_sock *s, const struct p
 	return p;
 }
 
+static void to_port(struct sim_peer *p, uint16_t port)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)(void *)&p->to;
+
+	in->sin_family = AF_INET;
+	in->sin_port = htons(port);
+	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	p->to_len = sizeof(*in);
+}
+
+/* Abstract: the name stands behind a zero. */
+static void to_unix(struct sim_peer *p, const char *name)
+{
+	struct sockaddr_un *un = (struct sockaddr_un *)(void *)&p->to;
+	size_t n = strlen(name);
+
+	RLN_ASSERT(n < sizeof(un->sun_path));
+	un->sun_family = AF_UNIX;
+	memcpy(un->sun_path + 1, name, n);
+	p->to_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
+}
+
 struct sim_peer *world_peer(struct world *w, uint16_t port, const struct peer_config *cfg)
 {
 	struct sim_peer *p = peer_new(w, cfg);
 
-	p->to.sin_family = AF_INET;
-	p->to.sin_port = htons(port);
-	p->to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (cfg->name)
+		to_unix(p, cfg->name);
+	else
+		to_port(p, port);
 	p->at = w->now + cfg->delay_ns;
 	return p;
 }
@@ -157,7 +181,8 @@ void peers_free(struct world *w)
 static void peer_break(struct sim_peer *p)
 {
 	p->broke = true;
-	sock_reset(p->sock);
+	if (p->sock->family != AF_UNIX) /* there: a close, with what it left unread */
+		sock_reset(p->sock);
 	peer_ended(p, PEER_BROKEN);
 }
 
@@ -274,7 +299,7 @@ static bool act_idle(struct sim_peer *p)
 
 	if (p->w->now < p->leave_at)
 		return moved;
-	if (chance(p->w, 3))
+	if (chance(p->w, 3) && p->sock->family != AF_UNIX)
 		sock_reset(p->sock);
 	peer_ended(p, PEER_LEFT);
 	return true;
@@ -328,9 +353,9 @@ static bool echo_write(struct sim_peer *p)
 }
 
 /* ---- drinking */
-uint8_t world_poured(uint16_t port, size_t at)
+uint8_t peer_poured(const struct sim_peer *p, size_t at)
 {
-	return (uint8_t)(at * 151 + (at >> 8) * 11 + port * 37 + 3);
+	return (uint8_t)(at * 151 + (at >> 8) * 11 + (p ? p->id : 0) * 37 + 3);
 }
 
 static bool thirsty(const struct sim_peer *p)
@@ -359,10 +384,10 @@ static bool act_drink(struct sim_peer *p)
 	if (n == -EAGAIN)
 		return false;
 	for (ssize_t i = 0; i < n; i++)
-		if (buf[i] != world_poured(p->port, p->received + (size_t)i))
+		if (buf[i] != peer_poured(p, p->received + (size_t)i))
 			world_violates(p->w, PROP_P3, "peer %u: byte %zu is %u, not %u", p->id,
 				       p->received + (size_t)i, buf[i],
-				       world_poured(p->port, p->received + (size_t)i));
+				       peer_poured(p, p->received + (size_t)i));
 	if (n > 0)
 		p->received += (size_t)n;
 	else
@@ -373,17 +398,16 @@ static bool act_drink(struct sim_peer *p)
 static void peer_connect(struct sim_peer *p)
 {
 	struct world *w = p->w;
-	struct sim_sock *s = sock_new(w, AF_INET, SOCK_STREAM);
-	int err = sock_connect(s, (const struct sockaddr *)(const void *)&p->to, sizeof(p->to));
+	struct sim_sock *s = sock_new(w, p->to.ss_family, SOCK_STREAM);
+	int err = sock_connect(s, (const struct sockaddr *)(const void *)&p->to, p->to_len);
 
 	if (err == 0) {
-		p->port = ntohs(((const struct sockaddr_in *)(const void *)&s->name)->sin_port);
 		peer_join(p, s);
 		return;
 	}
 	sock_close(s);
 	p->at = w->now + 100000000;
-	if (++p->tries > CONNECT_RETRIES || err == -ECONNREFUSED)
+	if (++p->tries > CONNECT_RETRIES || err != -EAGAIN)
 		peer_ended(p, PEER_REFUSED);
 }
 
@@ -480,11 +504,6 @@ unsigned world_peers_ended(const struct world *w, enum peer_kind kind, enum peer
 enum peer_end peer_end(const struct sim_peer *p)
 {
 	return p->end;
-}
-
-uint16_t peer_port(const struct sim_peer *p)
-{
-	return p->port;
 }
 
 size_t peer_received(const struct sim_peer *p)

@@ -67,6 +67,16 @@ static void rx_purge(struct sim_sock *s, size_t keep)
 	}
 }
 
+/*
+ * What a TCP sender has not got rid of when its connection breaks is lost. A unix stream has no
+ * bytes on their way: what was sent stands in the reader's queue.
+ */
+static void rx_lose(struct sim_sock *s)
+{
+	if (s->family != AF_UNIX)
+		rx_purge(s, s->rcvbuf);
+}
+
 size_t sock_outq(const struct sim_sock *s)
 {
 	const struct sim_sock *o = s->other;
@@ -149,14 +159,16 @@ void sock_break(struct sim_sock *s, int err, bool tell_other)
 		return;
 	sim_trace(s->w, "sock %u broken: %s", s->id, strerror(-err));
 	s->hup = true;
-	s->fin_said = s->fin_said && s->rx_bytes <= s->rcvbuf; /* else it is on its way */
-	s->ended = s->fin_in && s->rx_bytes <= s->rcvbuf;
+	if (s->family != AF_UNIX) { /* there a reset is told also after the end */
+		s->fin_said = s->fin_said && s->rx_bytes <= s->rcvbuf; /* else on its way */
+		s->ended = s->fin_in && s->rx_bytes <= s->rcvbuf;
+	}
 	s->err = s->ended && err == -ECONNRESET ? -EPIPE : err;
 	s->fin_in = true;
 	s->news++;
 	s->w->stats.resets++;
 	if (o)
-		rx_purge(o, o->rcvbuf);
+		rx_lose(o);
 	if (o && tell_other)
 		sock_break(o, -ECONNRESET, false);
 	polls_latch(s);
@@ -169,7 +181,7 @@ void sock_reset(struct sim_sock *s)
 
 	rx_purge(s, 0);
 	if (o) {
-		rx_purge(o, o->rcvbuf);
+		rx_lose(o);
 		o->other = NULL;
 		s->other = NULL;
 		sock_break(o, -ECONNRESET, false);
@@ -235,7 +247,7 @@ void sock_close(struct sim_sock *s)
 		peer_sock_closed(s->actor);
 	listener_end(s);
 	if (o && s->rx_bytes && s->state == SOCK_CONNECTED) {
-		rx_purge(o, o->rcvbuf);
+		rx_lose(o);
 		o->other = NULL;
 		sock_break(o, -ECONNRESET, false);
 	} else if (o) {
@@ -426,14 +438,16 @@ static void rx_push(struct sim_sock *o, const uint8_t *p, size_t n, struct sim_r
 ssize_t sock_send(struct sim_sock *s, const void *p, size_t n, struct sim_req *zc)
 {
 	size_t room;
-	int err = sock_error(s);
+	int err;
 
+	/* A unix stream sees at once that nobody can read, and leaves the error to a receive. */
+	if (s->family == AF_UNIX && s->state == SOCK_CONNECTED &&
+	    (!s->other || s->other->rd_shut))
+		return -EPIPE;
+	err = sock_error(s);
 	if (err)
 		return err;
 	if (s->wr_shut || s->hup || s->state != SOCK_CONNECTED)
-		return -EPIPE;
-	/* A unix stream sees at once that nobody can read. */
-	if (s->family == AF_UNIX && (!s->other || s->other->rd_shut))
 		return -EPIPE;
 	room = sock_room(s);
 	if (n > room)
@@ -521,6 +535,7 @@ bool world_sock_in(const struct world *w, int ring_fd, unsigned slot, struct wor
 	if (!r || slot >= r->file_count || !r->files[slot] || r->files[slot]->kind != SIM_SOCK)
 		return false;
 	s = r->files[slot]->sock;
-	*out = (struct world_sock){ s->fin_said, s->hup, s->rx_bytes };
+	*out = (struct world_sock){ s->fin_said, s->hup, s->rx_bytes,
+				    s->other ? s->other->actor : NULL };
 	return true;
 }

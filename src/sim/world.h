@@ -187,10 +187,12 @@ bool world_check_quiet(struct world *w, char *why, size_t cap);
 void world_power_loss(struct world *w);
 
 /* ---- sockets, for oracles */
+struct sim_peer;
 struct world_sock {
 	bool fin;    /* the far end said that nothing more comes */
 	bool broken; /* reset, or given up by the network */
 	size_t unread;
+	struct sim_peer *far; /* the program at the other end, if it still has it */
 };
 /* What the world knows of the socket in a direct slot of a ring. False: there is none. */
 bool world_sock_in(const struct world *w, int ring_fd, unsigned slot, struct world_sock *out);
@@ -204,7 +206,7 @@ enum peer_kind {
 	PEER_HALF_CLOSE, /* normal, but its FIN follows the last byte at once */
 	PEER_SLOW,	 /* normal, a byte at a time with long pauses */
 	PEER_ECHO,	 /* reads and sends back until EOF: the far end of connects */
-	PEER_DRINK,	 /* only reads, when its thirst says so, and verifies world_poured() */
+	PEER_DRINK,	 /* only reads, when its thirst says so, and verifies peer_poured() */
 	PEER_SCRIPT,	 /* does nothing but what peer_send() and the like make it do */
 	PEER_KIND_COUNT
 };
@@ -233,11 +235,11 @@ struct peer_config {
 	size_t bytes;	  /* to send in all */
 	int64_t delay_ns; /* before it connects */
 	int64_t life_ns;  /* PEER_SILENT, PEER_NO_READ: until it goes away; 0: by seed */
+	const char *name; /* connects to that abstract unix socket, not to the port; outlives it */
 	bool strict;	  /* PEER_SHORT, PEER_BROKEN or PEER_REFUSED fails the world */
 };
 
-struct sim_peer;
-/* A client of the listener at `to` (port of an IPv4 listener, as bound). Owned by the world. */
+/* A client of the listener at that port (IPv4, as bound), or name. Owned by the world. */
 struct sim_peer *world_peer(struct world *w, uint16_t port, const struct peer_config *cfg);
 /* The kind by seed, each kind in n worlds of four. */
 enum peer_kind world_peer_kind(struct world *w);
@@ -248,10 +250,8 @@ unsigned world_peers_alive(const struct world *w);
 unsigned world_peers_ended(const struct world *w, enum peer_kind kind, enum peer_end end);
 enum peer_end peer_end(const struct sim_peer *p);
 size_t peer_received(const struct sim_peer *p);
-/* Its port, once it has connected; else 0. */
-uint16_t peer_port(const struct sim_peer *p);
-/* The byte at a place of the stream that the peer at this port expects. */
-uint8_t world_poured(uint16_t port, size_t at);
+/* The byte at a place of the stream that p expects; of no one's if p is NULL. */
+uint8_t peer_poured(const struct sim_peer *p, size_t at);
 /* The last one that connected or was connected to; NULL: none. */
 struct sim_peer *world_last_peer(struct world *w);
 

@@ -194,15 +194,22 @@ static inline int rig_listen(struct rig *r, struct worker *wk, unsigned i, struc
 	const struct config_listener *l = &r->rt.cfg.listener[i];
 	struct listen_socket_opts o = { .backlog = l->set.backlog };
 	struct addr at = l->addr, bound;
-	int fd = -1;
+	bool local = at.sa.sa_family == AF_UNIX; /* one socket for all workers */
+	int fd = -1, e = 0;
 
-	if (r->ports[i])
-		at.in.sin_port = htons(r->ports[i]);
-	int e = listen_socket_open(&at, &o, r->rt.cfg.set.workers > 1, &bound, &fd, why);
+	if (local && wk->index > 0) {
+		fd = sys_dup(r->worker[0].listeners[i].fd);
+		e = fd < 0 ? diag_set(why, fd, "dup") : 0;
+	} else {
+		if (r->ports[i])
+			at.in.sin_port = htons(r->ports[i]);
+		e = listen_socket_open(&at, &o, r->rt.cfg.set.workers > 1, &bound, &fd, why);
+	}
 	if (e)
 		return e;
-	r->ports[i] = ntohs(bound.in.sin_port);
-	worker_listen(wk, i, fd, AF_INET, false);
+	if (!local)
+		r->ports[i] = ntohs(bound.in.sin_port);
+	worker_listen(wk, i, fd, at.sa.sa_family, local);
 	return 0;
 }
 

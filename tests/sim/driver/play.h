@@ -25,8 +25,9 @@ struct alarm {
 
 struct pour {
 	rln_conn c;
-	uint16_t port; /* the peer's */
+	const struct sim_peer *peer; /* NULL: it has left already */
 	size_t left, called, accepted;
+	bool closed; /* by one of us: nothing is accepted any more */
 };
 
 struct play {
@@ -39,6 +40,8 @@ struct play {
 	bool shut, calm;
 	bool done[RIG_WORKERS];
 	unsigned workers, outer;
+	bool local[RIG_LISTENERS]; /* a unix listener */
+	bool local_pour;	   /* the one that pours */
 	size_t most;	  /* bytes of a stream, at most */
 	unsigned stop_at; /* shut down at this turn */
 	unsigned calm_turns;
@@ -90,6 +93,8 @@ void pace_new(void);
 void pace_turn(unsigned i, bool asked_for);
 
 /* play_check.c */
+/* What the world knows of c's socket. */
+bool sock_of(rln_conn c, struct world_sock *s);
 /* A receive of c ended with n: is that true? */
 void check_received(rln_conn c, ssize_t n);
 /* After a turn of worker i. */

@@ -9,13 +9,18 @@ static unsigned slot_of(rln_conn c)
 	return (unsigned)(c.h >> 32) & 0xffffff;
 }
 
+bool sock_of(rln_conn c, struct world_sock *s)
+{
+	return world_sock_in(play.w, play.rig.worker[rln_worker()].loop.ring.u.ring_fd, slot_of(c),
+			     s);
+}
+
 /* P10: an end of stream is told only of a peer that ended its stream. */
 static void check_eof(rln_conn c)
 {
-	int fd = play.rig.worker[rln_worker()].loop.ring.u.ring_fd;
 	struct world_sock s;
 
-	if (world_sock_in(play.w, fd, slot_of(c), &s) && !s.fin)
+	if (sock_of(c, &s) && !s.fin)
 		world_violates(play.w, PROP_P10, "an end of stream that the peer never sent%s",
 			       s.broken ? ": it was reset" : "");
 }

@@ -14,11 +14,15 @@ void (*schedule_on_fail)(struct world *w, const char *what);
 bool schedule_keep_trace;
 
 /* ---- configuration */
-static void listen_limits(rln_listen_opts *l)
+static const char *const local_names[RIG_LISTENERS] = { "unix:@0", "unix:@1", "unix:@2",
+							 "unix:@3" };
+
+static void listen_limits(rln_listen_opts *l, unsigned i)
 {
 	struct world *w = play.w;
 
-	l->addr = "127.0.0.1:0";
+	play.local[i] = play_chance(6);
+	l->addr = play.local[i] ? local_names[i] : "127.0.0.1:0";
 	l->recv_max = 16 + world_rand(w, 3000);
 	l->send_high = 1 + world_rand(w, 3000);
 	l->send_low = 1 + world_rand(w, l->send_high);
@@ -38,12 +42,13 @@ static void configure(void)
 	rln_config c = { .listen = l, .nlisten = n + play.extra, .workers = play.workers };
 
 	for (unsigned i = 0; i < n; i++) {
-		listen_limits(&l[i]);
+		listen_limits(&l[i], i);
 		server_listen(&l[i], (mode + i) % 3);
 	}
 	if (play.extra) {
-		listen_limits(&l[n]);
+		listen_limits(&l[n], n);
 		pour_listen(&l[n], play.decline);
+		play.local_pour = play.local[n];
 	}
 	c.file_slots = play.strict ? 16 : rig_pow2(w, 5);
 	if (!play.strict && play.workers == 1)
@@ -79,6 +84,8 @@ static void add_peer(unsigned i)
 		pc.bytes %= 60;
 	pc.strict = play.strict &&
 		    (pc.kind == PEER_NORMAL || pc.kind == PEER_SLOW || pc.kind == PEER_HALF_CLOSE);
+	if (play.local[to])
+		pc.name = local_names[to] + strlen("unix:@");
 	if (play.extra && to == last) {
 		pc.strict = false;
 		extra_peer(&pc);
