@@ -441,8 +441,7 @@ ssize_t sock_send(struct sim_sock *s, const void *p, size_t n, struct sim_req *z
 	int err;
 
 	/* A unix stream sees at once that nobody can read, and leaves the error to a receive. */
-	if (s->family == AF_UNIX && s->state == SOCK_CONNECTED &&
-	    (!s->other || s->other->rd_shut))
+	if (s->family == AF_UNIX && s->state == SOCK_CONNECTED && (!s->other || s->other->rd_shut))
 		return -EPIPE;
 	err = sock_error(s);
 	if (err)

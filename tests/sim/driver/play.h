@@ -28,6 +28,7 @@ struct pour {
 	const struct sim_peer *peer; /* NULL: it has left already */
 	size_t left, called, accepted;
 	bool closed; /* by one of us: nothing is accepted any more */
+	bool shared; /* several write: a place that was given out must be sent */
 };
 
 struct play {
@@ -37,13 +38,14 @@ struct play {
 	bool strict;	/* no connection breaks: every honest peer must end clean */
 	bool rude;	/* handlers reset and close at random */
 	bool deadlines; /* handlers receive under deadlines */
+	bool storm;	/* connections change their workers all the time */
 	bool shut, calm;
 	bool done[RIG_WORKERS];
 	unsigned workers, outer;
 	bool local[RIG_LISTENERS]; /* a unix listener */
 	bool local_pour;	   /* the one that pours */
-	size_t most;	  /* bytes of a stream, at most */
-	unsigned stop_at; /* shut down at this turn */
+	size_t most;		   /* bytes of a stream, at most */
+	unsigned stop_at;	   /* shut down at this turn */
 	unsigned calm_turns;
 	int64_t stalled_until;
 	unsigned stalled;	       /* a worker that takes no turns until then */

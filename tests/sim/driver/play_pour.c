@@ -36,6 +36,7 @@ static ssize_t pour_some(rln_conn c, struct pour *p)
 {
 	uint8_t buf[700];
 	size_t n = 1 + play_rand(p->left < sizeof buf ? p->left : sizeof buf), at = p->called;
+	bool copied = n <= play.rig.rt.shared.send_chunk;
 	ssize_t r;
 
 	n = n < p->left ? n : p->left;
@@ -45,7 +46,7 @@ static ssize_t pour_some(rln_conn c, struct pour *p)
 		buf[i] = peer_poured(p->peer, at + i);
 	if (play.guarded)
 		r = send_guarded(c, buf, n);
-	else if (play.strict || play_rand(8))
+	else if (p->shared || play.strict || play_rand(8))
 		r = rig_send(&play.rig, c, buf, n);
 	else
 		r = RLN_WITHIN(RLN_MS(play_rand(100)), rig_send(&play.rig, c, buf, n));
@@ -53,6 +54,9 @@ static ssize_t pour_some(rln_conn c, struct pour *p)
 	if (r > 0 && (size_t)r != n)
 		world_violates(play.w, PROP_P1, "a send of %zu returned %zd", n, r);
 	p->accepted += r > 0 ? n : 0;
+	/* nothing waits between queueing what is copied and the return of the call */
+	if (r > 0 && p->closed && copied && !play.guarded)
+		world_violates(play.w, PROP_P1, "bytes accepted for a closed connection");
 	return r;
 }
 
@@ -63,17 +67,19 @@ static int writer(void *arg)
 	while (p->left && pour_some(p->c, p) > 0) {
 		if (play_chance(10))
 			(void)rln_yield();
-		if (play.rude && play_chance(20))
-			(void)rln_reset(p->c);
+		if (play.rude && play_chance(8)) {
+			p->closed = true;
+			(void)(play_chance(2) ? rln_reset(p->c) : rln_close(p->c));
+		}
 	}
 	return 0;
 }
 
-/* Others write to the same stream, where no call of theirs may fail. */
+/* Others write to the same stream. */
 static void task_pour(rln_conn c, void *arg)
 {
 	struct pour *p = pour_new(c);
-	unsigned n = play.strict ? (unsigned)play_rand(3) : 0;
+	unsigned n = (unsigned)play_rand(3);
 	rln_task other[2];
 	int result;
 
@@ -85,6 +91,7 @@ static void task_pour(rln_conn c, void *arg)
 	for (unsigned i = 0; i < n; i++)
 		if (rln_spawn(writer, p, NULL, &other[i]) < 0)
 			n = i;
+	p->shared = n > 0; /* none of them has run yet */
 	(void)writer(p);
 	for (unsigned i = 0; i < n; i++)
 		(void)rln_join(other[i], &result);
@@ -193,6 +200,8 @@ static int close_beside(void *arg)
 	rln_conn c = { (uint64_t)(uintptr_t)arg };
 
 	(void)rln_sleep(soon());
+	for (unsigned i = 0; i < play.pours; i++)
+		play.pour[i].closed |= play.pour[i].c.h == c.h;
 	(void)(play_chance(2) ? rln_close(c) : rln_reset(c));
 	play.tasks_ended++;
 	return 0;

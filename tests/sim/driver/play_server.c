@@ -103,7 +103,7 @@ static void task_echo(rln_conn c, void *arg)
 			(void)rln_flush(c);
 		if (play_chance(10))
 			(void)rln_yield();
-		if (play.workers > 1 && play_chance(8) && give_away(c))
+		if (play.workers > 1 && play_chance(play.storm ? 2 : 8) && give_away(c))
 			return;
 	}
 }

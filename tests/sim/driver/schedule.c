@@ -15,7 +15,7 @@ bool schedule_keep_trace;
 
 /* ---- configuration */
 static const char *const local_names[RIG_LISTENERS] = { "unix:@0", "unix:@1", "unix:@2",
-							 "unix:@3" };
+							"unix:@3" };
 
 static void listen_limits(rln_listen_opts *l, unsigned i)
 {
@@ -80,6 +80,8 @@ static void add_peer(unsigned i)
 	unsigned last = play.rig.rt.cfg.set.nlisten - 1, to = (unsigned)world_rand(w, last + 1);
 
 	pc.bytes >>= play.tweak->halve;
+	if (play.storm && !play.strict && play_chance(2))
+		pc.kind = PEER_RESET;
 	if (pc.kind == PEER_SLOW)
 		pc.bytes %= 60;
 	pc.strict = play.strict &&
@@ -295,6 +297,7 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	play.extra = play_chance(2);
 	play.decline = play.extra && play_chance(4);
 	play.guarded = play_chance(2);
+	play.storm = play.workers > 1 && play_chance(3);
 	play.stalled = RIG_WORKERS;
 	if (play.workers > 1 && play_chance(4)) {
 		play.stalled = (unsigned)play_rand(play.workers);
