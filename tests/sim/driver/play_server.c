@@ -41,6 +41,8 @@ static bool give_away(rln_conn c)
 {
 	if (play_chance(2) && rln_flush(c) < 0)
 		return false;
+	if (play.storm && play_chance(2) && rln_sleep((rln_ns)play_rand(4000000)) < 0)
+		return false;
 	int e = rln_give(c, other_worker(), task_echo, &play);
 
 	if (e && e != -EBUSY && e != -ECONNRESET && e != -ETIMEDOUT && e != -EPIPE &&

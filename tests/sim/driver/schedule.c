@@ -43,7 +43,7 @@ static void configure(void)
 
 	for (unsigned i = 0; i < n; i++) {
 		listen_limits(&l[i], i);
-		server_listen(&l[i], (mode + i) % 3);
+		server_listen(&l[i], play.storm ? 0 : (mode + i) % 3);
 	}
 	if (play.extra) {
 		listen_limits(&l[n], n);
@@ -80,7 +80,7 @@ static void add_peer(unsigned i)
 	unsigned last = play.rig.rt.cfg.set.nlisten - 1, to = (unsigned)world_rand(w, last + 1);
 
 	pc.bytes >>= play.tweak->halve;
-	if (play.storm && !play.strict && play_chance(2))
+	if (play.storm && !play.strict && play_rand(4))
 		pc.kind = PEER_RESET;
 	if (pc.kind == PEER_SLOW)
 		pc.bytes %= 60;
@@ -265,6 +265,8 @@ static struct world *make_world(uint64_t seed, const struct tweak *t)
 	};
 
 	wc.calm_at = t->calm_at;
+	if (play.storm && !play.strict) /* what happened is told late */
+		wc.fault[FAULT_HOLD] = RATE_FREQUENT;
 	for (unsigned i = 0; play.strict && i < sizeof breaks / sizeof *breaks; i++)
 		wc.fault[breaks[i]] = RATE_OFF;
 	if (play.strict)
@@ -282,7 +284,10 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	memset(&play, 0, sizeof play);
 	pace_new();
 	play.tweak = t;
-	play.strict = (seed * 0x9e3779b97f4a7c15u) >> 63;
+	uint64_t bits = seed * 0x9e3779b97f4a7c15u; /* the world wants to know before it draws */
+
+	play.strict = bits >> 63;
+	play.storm = (bits >> 59 & 15) < 2 && !t->one_worker;
 	/* one world in four has windows of a byte or two: a completion for each */
 	play.most = seed % 4 ? 1600 : 60;
 	play.w = make_world(seed, t);
@@ -290,14 +295,13 @@ static void prepare(uint64_t seed, const struct tweak *t)
 		world_trace_keep(play.w);
 	world_enter(play.w);
 	play.workers = workers[play_rand(8)];
-	play.workers = t->one_worker ? 1 : play.workers;
+	play.workers = t->one_worker ? 1 : play.storm ? 2 : play.workers;
 	play.rude = !play.strict && play_chance(2);
-	play.deadlines = play_chance(2);
+	play.deadlines = play.storm || play_chance(2);
 	play.stop_at = play.strict || play_rand(3) ? UINT_MAX : (unsigned)play_rand(400);
 	play.extra = play_chance(2);
 	play.decline = play.extra && play_chance(4);
 	play.guarded = play_chance(2);
-	play.storm = play.workers > 1 && play_chance(3);
 	play.stalled = RIG_WORKERS;
 	if (play.workers > 1 && play_chance(4)) {
 		play.stalled = (unsigned)play_rand(play.workers);
