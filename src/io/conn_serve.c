@@ -193,7 +193,10 @@ static void callback_data(struct conn *c)
 		;
 	if (c->life != LIFE_OPEN || !c->mode->cb || c->giving)
 		return;
+	bool was_blocked = c->data_blocked;
 	c->data_blocked = c->rx.bytes && c->owed_writable;
+	if (was_blocked && !c->data_blocked)
+		conn_mark(c); /* INV-83: it waits for more now, which its receive may not know */
 	if (c->data_blocked || (c->owed_writable && c->read == READ_EOF))
 		return; /* it will be called again after writable */
 	if (c->rx.bytes >= c->mode->recv_max) {

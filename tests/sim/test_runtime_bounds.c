@@ -46,6 +46,31 @@ static size_t data_echo(rln_conn c, const uint8_t *p, size_t n, void *arg)
 
 static const rln_callbacks callbacks = { .data = data_echo };
 
+/* A message larger than the budget; before it is there, more to send than the peer takes. */
+#define MESSAGE 600u
+#define ANSWER 400u
+
+static struct {
+	bool refused;
+	size_t got;
+} message;
+
+static size_t data_message(rln_conn c, const uint8_t *p, size_t n, void *arg)
+{
+	static const uint8_t answer[ANSWER];
+
+	(void)p;
+	(void)arg;
+	while (!message.refused)
+		message.refused = rln_send_nowait(c, answer, sizeof answer) == -EAGAIN;
+	if (n < MESSAGE)
+		return 0;
+	message.got += n;
+	return n;
+}
+
+static const rln_callbacks message_callbacks = { .data = data_message };
+
 /* ---- set-up */
 static struct rig *start(uint64_t seed, const struct world_config *wc, rln_config *c,
 			 rln_listen_opts *l, unsigned mode)
@@ -60,7 +85,7 @@ static struct rig *start(uint64_t seed, const struct world_config *wc, rln_confi
 	l->addr = "127.0.0.1:0";
 	l->on_conn = mode == 0 ? task_echo : NULL;
 	l->on_request = mode == 1 ? request_echo : NULL;
-	l->cb = mode == 2 ? &callbacks : NULL;
+	l->cb = mode == 2 ? &callbacks : mode == 3 ? &message_callbacks : NULL;
 	l->close_timeout = l->close_max = l->send_stall = RLN_SEC(1000000);
 	c->listen = l;
 	c->nlisten = 1;
@@ -210,6 +235,53 @@ TEST_LIMIT(runtime_bounds_queues_stop_where_they_should, 100)
 	printf("  at most %zu bytes in, %zu out\n", app.rx_most, app.tx_most);
 	if (n >= 100)
 		CHECK(app.rx_most > 500 && app.tx_most > 700); /* the limits were reached */
+}
+
+/* ---- the budget stops nobody who waits for the rest of something */
+static void pump(struct sim_peer *p, size_t *left)
+{
+	static const uint8_t bytes[MESSAGE];
+
+	for (unsigned i = 0; i < 100 && *left; i++) {
+		ssize_t n = peer_send(p, bytes, *left);
+		*left -= n > 0 ? (size_t)n : 0;
+		rig_turn(app.r, 0, world_now(app.w) + RLN_MS(1));
+	}
+}
+
+TEST(runtime_bounds_budget_stops_nobody_who_waits_for_the_rest)
+{
+	struct world_config wc = { .fault = { [0 ... FAULT_COUNT - 1] = RATE_OFF },
+				   .rcvbuf = 150,
+				   .sndbuf = 150 };
+	rln_listen_opts l = { .backlog = 16, .send_high = 200, .send_low = 1, .max_conns = 64 };
+	rln_config c = { .buffer_budget = 256 };
+	uint8_t answer[ANSWER * 2];
+	size_t first = MESSAGE / 2, rest = MESSAGE / 2;
+	ssize_t n;
+
+	app = (struct app){ 0 };
+	memset(&message, 0, sizeof message);
+	rig_open(start(1, &wc, &c, &l, 3));
+	peers(PEER_SCRIPT, 1, 0, false);
+	struct sim_peer *p = world_last_peer(app.w);
+	while (!peer_connected(p))
+		rig_turn(app.r, 0, world_now(app.w) + RLN_MS(1));
+	pump(p, &first);
+	for (unsigned i = 0; i < 100; i++)
+		rig_turn(app.r, 0, world_now(app.w) + RLN_MS(1));
+	CHECK(message.refused);
+	CHECK_INT(app.r->worker[0].io.stats.budget_over, >, 0);
+	do /* the answer goes out, the handler looks again, and waits */
+		n = peer_recv(p, answer, sizeof answer);
+	while (n > 0 || rig_turn(app.r, 0, world_now(app.w) + RLN_MS(1)) ||
+	       app.r->worker[0].io.queued_bytes > MESSAGE / 2);
+	pump(p, &rest);
+	for (unsigned i = 0; i < 100; i++)
+		rig_turn(app.r, 0, world_now(app.w) + RLN_MS(1));
+	CHECK_INT(message.got, ==, MESSAGE);
+	peer_close(p);
+	finish();
 }
 
 /* ---- timers */

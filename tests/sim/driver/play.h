@@ -38,6 +38,7 @@ struct play {
 	bool strict;	/* no connection breaks: every honest peer must end clean */
 	bool rude;	/* handlers reset and close at random */
 	bool deadlines; /* handlers receive under deadlines */
+	bool lazy;	/* they take their time before they read */
 	bool storm;	/* connections change their workers all the time */
 	bool shut, calm;
 	bool done[RIG_WORKERS];

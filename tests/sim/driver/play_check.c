@@ -48,6 +48,33 @@ void check_received(rln_conn c, ssize_t n)
 
 /* ---- after each turn */
 
+/* Whoever serves c can do nothing but wait for more input. */
+static bool waits_for_input(const struct conn *c)
+{
+	if (c->mode->cb)
+		return !c->data_blocked;
+	return !list_empty(&c->reader) || (c->mode->on_request && !c->serving);
+}
+
+/*
+ * P5: a connection whose peer may send receives, or something will make it: its reader, the next
+ * step of what it waits for, or the room that comes when others are read.
+ */
+static void check_receives(const struct conn *c)
+{
+	bool listed = list_linked(&c->parked), paused = conn_paused(c), waits = waits_for_input(c);
+
+	if (c->read != READ_OPEN || c->arm != ARM_IDLE || c->is_dirty || c->eof_held || c->giving)
+		return;
+	if (c->hot_waits || (c->bulk && !waits) || (c->reading && list_empty(&c->reader)))
+		return; /* the last: a reader that was woken looks for itself */
+	if (waits && c->rx.bytes < c->mode->recv_max)
+		world_violates(play.w, PROP_P5, "who waits for more of %zu bytes gets none",
+			       (size_t)c->rx.bytes);
+	if (!listed && (!paused || c->rx.bytes < c->mode->recv_max))
+		world_violates(play.w, PROP_P5, "nothing ends the pause of a receive");
+}
+
 /* P9: what a connection may hold, as documented: recv_max or send_high, and one step over it. */
 static void check_conn(struct conn *c, void *ctx)
 {
@@ -57,6 +84,7 @@ static void check_conn(struct conn *c, void *ctx)
 	(void)ctx;
 	if (c->life != LIFE_OPEN)
 		return;
+	check_receives(c);
 	if (c->rx.bytes > c->mode->recv_max + pool + RIG_OWN_BYTES)
 		world_violates(play.w, PROP_P9, "a connection holds %zu bytes of input",
 			       (size_t)c->rx.bytes);

@@ -77,6 +77,8 @@ static ssize_t echo_once(rln_conn c, uint8_t *own)
 	rln_view v;
 	ssize_t n;
 
+	if (play.lazy && play_chance(3) && rln_sleep((rln_ns)play_rand(20000000)) < 0)
+		return -ECANCELED;
 	if (play.workers > 1 && play.strict && play_chance(6))
 		return echo_buf(c);
 	if (play.deadlines)

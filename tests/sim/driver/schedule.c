@@ -54,6 +54,8 @@ static void configure(void)
 	if (!play.strict && play.workers == 1)
 		c.max_tasks = 8 + (unsigned)world_rand(w, 40);
 	rig_sizes(w, &c);
+	if (play.lazy) /* hardly more than one buffer: receives are paused for it */
+		c.buffer_budget = c.recv_buf_size + play_rand(500);
 	if (play.stop_at != UINT_MAX && play_chance(2))
 		c.drain_timeout = RLN_MS(1 + (int64_t)play_rand(5000));
 	rig_init(&play.rig, w, &c);
@@ -302,6 +304,7 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	play.extra = play_chance(2);
 	play.decline = play.extra && play_chance(4);
 	play.guarded = play_chance(2);
+	play.lazy = play_chance(6);
 	play.stalled = RIG_WORKERS;
 	if (play.workers > 1 && play_chance(4)) {
 		play.stalled = (unsigned)play_rand(play.workers);
