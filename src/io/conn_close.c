@@ -170,7 +170,7 @@ static bool step_quiesce(struct conn *c)
 	/* KERNEL(6.12): before 6.13 a closed direct descriptor's FIN waits for other connections'
 	 * older requests (their resource nodes are put in order); a shutdown does not. */
 	if (c->family && !c->io->caps->close_sends_fin && !c->shut_before_close &&
-	    !c->reset_wanted) {
+	    !(c->reset_wanted && is_tcp(c))) {
 		c->shut_before_close = true;
 		conn_ctl(c, CTL_SHUTDOWN);
 		return false;

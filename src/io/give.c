@@ -4,6 +4,7 @@
  * the connection is to be served, with the input that was already received.
  */
 #include "io/connect.h"
+#include "io/listen.h"
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -142,6 +143,7 @@ void give_open(struct io *io, unsigned slot, struct give_msg *g)
 		conn_set_read(c, READ_ERROR, g->read_err); /* INV-20 */
 	sys_free(g);
 	io->stats.taken++;
+	listen_room_changed(io); /* the slot may have been promised to a client */
 	conn_serve(c);
 	if (io->cancelled)
 		conn_abort(c, -ESHUTDOWN); /* too late: it ends as all others have */

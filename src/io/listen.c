@@ -123,6 +123,41 @@ static unsigned room(const struct listener *l)
 	return own < slots ? own : slots;
 }
 
+/*
+ * Single accepts of one listener, at most: those that were made first must not promise every slot
+ * to clients who may never come.
+ */
+static unsigned fair_share(const struct io *io)
+{
+	unsigned listeners = 0;
+
+	list_for_each (n, &io->listeners)
+		listeners++;
+	return io->cfg.auto_slots > listeners ? io->cfg.auto_slots / listeners : 1;
+}
+
+/* More is promised than there is: connections that were handed over have taken slots. */
+static bool overpromised(const struct io *io)
+{
+	unsigned used = io->auto_open;
+
+	list_for_each (n, &io->listeners)
+		used += container_of(n, const struct listener, node)->singles_live;
+	return used > io->cfg.auto_slots;
+}
+
+/* A listener that could take a client if another one promised less. */
+static bool somebody_paused(const struct io *io)
+{
+	list_for_each (n, &io->listeners) {
+		const struct listener *l = container_of(n, const struct listener, node);
+
+		if (l->paused && !l->closing && l->conns < l->max_conns)
+			return true;
+	}
+	return false;
+}
+
 /* ---- accept ops */
 
 /* A cancel can miss (-EALREADY) and the accept go on: asked again then, but not at once. */
@@ -241,6 +276,8 @@ static void single_done(struct op_io *io, const struct op_event *ev)
 	s->asked = false;
 	l->singles_live--;
 	accepted_or_error(l, ev->res, s);
+	if (ev->res < 0 && l->io->listeners.next->next != &l->io->listeners)
+		listen_room_changed(l->io); /* its promise is another's */
 	step_or_finish(l);
 }
 
@@ -274,8 +311,10 @@ static void arm_single(struct listener *l, struct listen_single *s)
 
 static void arm_singles(struct listener *l)
 {
-	unsigned want = room(l);
+	unsigned want = room(l), share = fair_share(l->io);
 
+	share = share > l->singles_live ? share - l->singles_live : 0;
+	want = want < share ? want : share;
 	for (unsigned i = 0; i < LISTEN_SINGLES && want; i++) {
 		if (l->single[i].io.op.state != OP_IDLE)
 			continue;
@@ -296,7 +335,10 @@ void listen_step(struct listener *l)
 			cancel_multi(l);
 		return;
 	}
-	if (ample(l) && !l->singles_live) {
+	if (l->singles_live && (overpromised(l->io) ||
+				(l->singles_live > fair_share(l->io) && somebody_paused(l->io)))) {
+		cancel_singles(l);
+	} else if (ample(l) && !l->singles_live) {
 		l->paused = false;
 		arm_multi(l);
 	} else if (!ample(l)) {
@@ -334,6 +376,8 @@ void listen_open(struct listener *l, struct io *io, int fd, int family, bool sha
 	}
 	list_push_back(&io->listeners, &l->node);
 	listen_step(l);
+	if (l->paused)
+		listen_room_changed(io);
 }
 
 /* INV-28: closed only when no accept holds the socket: else the port stays busy for a while. */

@@ -89,3 +89,47 @@ TEST_LIMIT(renew_sim_few_closed_sockets_are_kept_beside_a_silent_connection, 120
 		CHECK((most > 0) == (v <= LINUX_6_12));
 	}
 }
+
+/* ---- a unix stream has no reset: it is given up by a close, whose end comes as soon */
+static size_t data_reset(rln_conn c, const uint8_t *p, size_t n, void *arg)
+{
+	(void)p;
+	(void)n;
+	(void)arg;
+	(void)rln_reset(c);
+	return 0;
+}
+
+static const rln_callbacks resets = { .data = data_reset };
+
+static void run_reset(enum world_linux version)
+{
+	struct world_config wc = { .version = (uint8_t)version,
+				   .fault = { [0 ... FAULT_COUNT - 1] = RATE_OFF } };
+	const struct peer_config pc = { .kind = PEER_HALF_CLOSE, .bytes = 10, .name = "reset" };
+	rln_listen_opts l = { .addr = "unix:@reset", .cb = &resets, .max_conns = 64 };
+	rln_config c = { .listen = &l, .nlisten = 1, .file_slots = 2 };
+	struct world *w = world_new(1, &wc);
+	struct rig *r = calloc(1, sizeof *r);
+
+	world_enter(w);
+	rig_sizes(w, &c);
+	rig_init(r, w, &c);
+	rig_open(r);
+	world_peer(w, 0, &pc);
+	int64_t began = world_now(w);
+	while (world_peers_alive(w))
+		rig_turn(r, 0, world_now(w) + RLN_MS(1));
+	CHECK_INT(world_now(w) - began, <, RLN_MS(500));
+	rig_stop(r);
+	free(r);
+	rig_check_quiet(w);
+	world_enter(NULL);
+	world_free(w);
+}
+
+TEST(renew_sim_unix_stream_that_is_reset_ends_at_once)
+{
+	for (enum world_linux v = LINUX_6_1; v <= LINUX_6_18; v++)
+		run_reset(v);
+}
