@@ -239,10 +239,10 @@ typedef struct rln_connect_opts {
  * the enclosing scope's.
  *
  * Returns 0, or -EINVAL (addr or opts), -E2BIG (newer opts), -ENFILE (all of file_slots are in
- * use), -EMFILE, -ENOMEM, the wait errors, the errors of rln_resolve(), and what the kernel
- * reports: -ECONNREFUSED, -ETIMEDOUT, -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL, -EADDRINUSE,
- * -EACCES, -ENOENT; of several addresses, what the first that could be reached said. *out is
- * written on success only.
+ * use), -EMFILE, -ENOMEM, -ESHUTDOWN (the drain has cancelled every task), the wait errors, the
+ * errors of rln_resolve(), and what the kernel reports: -ECONNREFUSED, -ETIMEDOUT, -ENETUNREACH,
+ * -EHOSTUNREACH, -EADDRNOTAVAIL, -EADDRINUSE, -EACCES, -ENOENT; of several addresses, what the
+ * first that could be reached said. *out is written on success only.
  * Owner:   borrows addr and o (NULL: all defaults); gives *out, closed with rln_close().
  * Thread:  a task of any worker, to which the connection then belongs.
  * Waits:   yes (a cancellation point).
@@ -325,7 +325,8 @@ RLN_API int rln_reset(rln_conn c);
  * Make a connection of a descriptor: a connected stream socket, pipe end or terminal.
  *
  * Returns 0, or -EBADF (no open descriptor), -EINVAL (a kind that cannot be waited for, a listening
- * or datagram socket), -ENFILE (all of file_slots are in use), -ENOMEM, -EPERM.
+ * or datagram socket), -ENFILE (all of file_slots are in use), -ENOMEM, -EPERM, -ESHUTDOWN (the
+ * drain has cancelled every task).
  * Owner:   takes fd, on success only; gives *out, closed with rln_close().
  * Thread:  any worker, to which the connection then belongs.      Waits: no.
  */

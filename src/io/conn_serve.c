@@ -32,6 +32,8 @@ static int conn_main(void *p)
 	conn_lent_release(c);
 	if (!c->keep_open)
 		conn_close(c, c->read == READ_ERROR ? c->read_err : 0);
+	else if (c->io->cancelled)
+		conn_abort(c, -ESHUTDOWN); /* whoever was to close it has been cancelled, too */
 	return 0;
 }
 

@@ -148,11 +148,16 @@ void connect_settle(struct conn *c, const char *call)
 		wait_uncancellable(&c->flushers, call);
 }
 
-void connect_done(struct conn *c, rln_conn *out)
+int connect_done(struct conn *c, rln_conn *out)
 {
+	if (c->io->cancelled) { /* past drain_timeout nobody would end it */
+		conn_close(c, -ESHUTDOWN);
+		return -ESHUTDOWN;
+	}
 	c->io->stats.connects++;
 	conn_serve(c);
 	*out = conn_handle(c);
+	return 0;
 }
 
 /* The address is in this frame, so not even a cancellation leaves before the kernel let go of it.
@@ -177,8 +182,7 @@ static int connect_to(const struct sockaddr *sa, socklen_t n, const rln_connect_
 		connect_settle(c, "rln_connect");
 		return e;
 	}
-	connect_done(c, out);
-	return 0;
+	return connect_done(c, out);
 }
 
 /* A caller built against an older header gives less, one with a newer header no more than we know.
@@ -282,6 +286,8 @@ int rln_adopt_fd(int fd, rln_conn *out)
 		return conn_off_worker("rln_adopt_fd");
 	if (!out)
 		return -EINVAL;
+	if (io->cancelled)
+		return -ESHUTDOWN;
 	int family = adopt_family(fd, &peer, &peer_bytes);
 	if (family < 0)
 		return family;

@@ -15,8 +15,9 @@ int connect_begin(const struct sockaddr *sa, socklen_t n, const rln_connect_opts
 		  struct conn **out);
 /* After conn_close() of one that may be under way: until the kernel has let go of its address. */
 void connect_settle(struct conn *c, const char *call);
-/* It is connected: from here on it is the caller's. */
-void connect_done(struct conn *c, rln_conn *out);
+/* It is connected: the caller's from here on, or closed when every task has been cancelled
+ * (-ESHUTDOWN). */
+int connect_done(struct conn *c, rln_conn *out);
 
 #define CONNECT_RACE_MAX 16
 /* In place: the first address stays, then the families alternate while there are both. */

@@ -153,7 +153,5 @@ int connect_race(const struct sockaddr_storage *addr, int count, const rln_conne
 
 	RLN_ASSERT(count > 0 && count <= CONNECT_RACE_MAX);
 	int e = run(&r, &c, call);
-	if (!e)
-		connect_done(c, out);
-	return e;
+	return e ? e : connect_done(c, out);
 }
