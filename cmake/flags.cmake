@@ -43,6 +43,12 @@ if(RINGLINE_SANITIZE)
 	endif()
 endif()
 
+# Counters are shared by threads, and processes that end merge theirs into the same files.
+set(RINGLINE_COVERAGE_FLAGS "")
+if(RINGLINE_COVERAGE)
+	set(RINGLINE_COVERAGE_FLAGS --coverage -fprofile-update=atomic)
+endif()
+
 function(ringline_flags target)
 	# Empty value: a source that says "#define _GNU_SOURCE" itself does not redefine it.
 	target_compile_definitions(${target} PRIVATE _GNU_SOURCE=
@@ -50,7 +56,8 @@ function(ringline_flags target)
 	target_compile_options(${target} PRIVATE
 		$<$<COMPILE_LANGUAGE:C>:${RINGLINE_WARNINGS}>
 		-fstack-clash-protection ${RINGLINE_SANITIZE_FLAGS})
-	target_link_options(${target} PRIVATE ${RINGLINE_SANITIZE_FLAGS})
+	target_link_options(${target} PRIVATE ${RINGLINE_SANITIZE_FLAGS}
+		$<$<BOOL:${RINGLINE_COVERAGE}>:--coverage>)
 	set_target_properties(${target} PROPERTIES C_STANDARD 17 C_STANDARD_REQUIRED ON
 		C_EXTENSIONS ON)
 endfunction()

@@ -33,7 +33,8 @@ function(ringline_objects target)
 	# localising of hidden symbols below.
 	target_compile_options(${target} PRIVATE
 		$<$<COMPILE_LANGUAGE:C>:-fno-semantic-interposition>
-		$<$<COMPILE_LANGUAGE:C>:-ftls-model=initial-exec> -fno-lto)
+		$<$<COMPILE_LANGUAGE:C>:-ftls-model=initial-exec> -fno-lto
+		$<$<COMPILE_LANGUAGE:C>:${RINGLINE_COVERAGE_FLAGS}>)
 	set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
 		C_VISIBILITY_PRESET hidden INTERPROCEDURAL_OPTIMIZATION OFF)
 endfunction()
@@ -92,7 +93,7 @@ set_target_properties(ringline_shared PROPERTIES OUTPUT_NAME ringline LINKER_LAN
 	EXPORT_NAME shared VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
 	LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}" LINK_DEPENDS "${map}")
 target_link_options(ringline_shared PRIVATE "-Wl,--version-script=${map}"
-	${no_undefined} ${RINGLINE_SANITIZE_FLAGS})
+	${no_undefined} ${RINGLINE_SANITIZE_FLAGS} ${RINGLINE_COVERAGE_FLAGS})
 target_link_libraries(ringline_shared PRIVATE Threads::Threads)
 ringline_usage(ringline_shared)
 add_library(ringline::shared ALIAS ringline_shared)
@@ -114,6 +115,8 @@ ringline_objects(ringline_sim_objects ${sim_sources})
 if(RINGLINE_SANITIZE MATCHES "address")
 	# PERF: it judges, and is not what is judged; a tenth more schedules.
 	target_compile_options(ringline_sim_objects PRIVATE -O2)
+elseif(RINGLINE_COVERAGE) # it has no threads, and does most of the work
+	target_compile_options(ringline_sim_objects PRIVATE -O1 -fprofile-update=single)
 endif()
 ringline_archive(ringline_sim NAME ringline-sim LIBRARIES ringline_core ringline_sim_objects)
 set_target_properties(ringline_sim PROPERTIES EXPORT_NAME sim)

@@ -33,6 +33,7 @@ if(RINGLINE_BUILD_TOOLS)
 		ringline_program(tool FOLDER bin NAME ringline SOURCES ${tool_sources}
 			LINK kv m)
 		target_compile_definitions(tool PRIVATE RINGLINE_VERSION="${PROJECT_VERSION}")
+		target_compile_options(tool PRIVATE ${RINGLINE_COVERAGE_FLAGS})
 	endif()
 endif()
 

@@ -13,7 +13,7 @@
 #define EXIT_FAILED 101
 #define EXIT_SKIPPED 102
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(RINGLINE_COVERAGE)
 #define SLOWER 4
 #else
 #define SLOWER 1

@@ -57,11 +57,16 @@ __attribute__((unused)) static void seed_set(uint64_t seed)
 		signal(fatal[i], seed_signal_);
 }
 
-/* How many seeds to run: RINGLINE_SEEDS, or n; the first one is RINGLINE_SEED, or 1. */
+/*
+ * How many seeds to run: RINGLINE_SEEDS, or n, but RINGLINE_SEEDS_MAX at most; the first one is
+ * RINGLINE_SEED, or 1.
+ */
 __attribute__((unused)) static uint64_t seed_count(uint64_t n)
 {
-	const char *s = getenv("RINGLINE_SEEDS");
+	const char *s = getenv("RINGLINE_SEEDS"), *most = getenv("RINGLINE_SEEDS_MAX");
 
+	if (most && strtoull(most, NULL, 10) < n)
+		n = strtoull(most, NULL, 10);
 	return s ? strtoull(s, NULL, 10) : getenv("RINGLINE_SEED") ? 1 : n;
 }
 
