@@ -287,9 +287,10 @@ static int slots_resolve(struct config *c, struct diag *why)
 		if (!c->listener[i].set.max_conns)
 			c->listener[i].set.max_conns = (unsigned)share;
 	asked += undecided * share;
-	if (!c->set.nlisten) /* handed-over connections need room too */
-		asked = limit - c->set.file_slots < 1024 ? limit - c->set.file_slots : 1024;
-	c->auto_slots = (unsigned)asked;
+	/* connections that are handed over, and listeners made at run time, need room too */
+	uint64_t left = limit - c->set.file_slots - asked;
+	uint64_t spare = c->set.nlisten ? CONFIG_SPARE_SLOTS : CONFIG_SPARE_ALONE;
+	c->auto_slots = (unsigned)(asked + (spare < left ? spare : left));
 	return 0;
 }
 

@@ -14,7 +14,10 @@
 #define CONFIG_WORKERS_MAX 256 /* handles have 8 bits for the worker */
 #define CONFIG_LISTEN_MAX 64
 #define CONFIG_SLOTS_MAX (1u << 20) /* the kernel's own limit for a descriptor table */
-#define CONFIG_RECV_BUFS_MAX 8192   /* how far the buffer ring may grow by itself */
+#define CONFIG_SPARE_SLOTS \
+	64 /* beyond all max_conns, for what is handed over or accepted at run time */
+#define CONFIG_SPARE_ALONE 1024	  /* where no listener is configured */
+#define CONFIG_RECV_BUFS_MAX 8192 /* how far the buffer ring may grow by itself */
 /* Longer durations are cut to this, about 73 years, so that now + duration cannot overflow. */
 #define CONFIG_NS_MAX (INT64_C(1) << 61)
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define CHUNK 4096
-#define CONNECT_RETRIES 20
+#define CONNECT_RETRIES 1000 /* a backlog may be full for long */
 #define NS_PER_S 1000000000
 
 struct sim_peer {

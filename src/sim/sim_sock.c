@@ -362,7 +362,7 @@ static struct sim_sock *listener_at(struct world *w, const struct sockaddr *sa, 
 
 		if (l->state != SOCK_LISTEN || !sa_same(l, sa, n))
 			continue;
-		if (l->backlog_len >= l->backlog_max) {
+		if (l->backlog_len > l->backlog_max) { /* one more than asked for, as Linux */
 			*full = true;
 			continue;
 		}

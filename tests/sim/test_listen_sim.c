@@ -36,13 +36,12 @@ static int listen_too(void *arg)
 	return 0;
 }
 
-/* The configured listener takes as many clients as there are slots, and has promised each. */
-TEST(listen_made_at_run_time_gets_a_slot_that_was_promised)
+static void run_time_listener(unsigned max_conns, bool no_spare)
 {
 	struct world_config wc = { .fault = { [0 ... FAULT_COUNT - 1] = RATE_OFF } };
 	const struct peer_config pc = { .kind = PEER_NORMAL, .bytes = 100, .strict = true };
 	rln_listen_opts l = {
-		.addr = "127.0.0.1:0", .on_conn = echo, .backlog = 16, .max_conns = 4
+		.addr = "127.0.0.1:0", .on_conn = echo, .backlog = 16, .max_conns = max_conns
 	};
 	rln_config c = { .listen = &l, .nlisten = 1, .file_slots = 2 };
 	struct rig *r = calloc(1, sizeof *r);
@@ -50,13 +49,16 @@ TEST(listen_made_at_run_time_gets_a_slot_that_was_promised)
 	seed_set(1);
 	app.w = world_new(1, &wc);
 	app.r = r;
+	app.port = 0;
 	world_enter(app.w);
 	rig_sizes(app.w, &c);
 	rig_init(r, app.w, &c);
+	if (no_spare) /* the descriptor limit leaves no more */
+		r->rt.cfg.auto_slots = max_conns;
 	rig_open(r);
 	for (unsigned i = 0; i < 20; i++)
 		rig_turn(r, 0, world_now(app.w) + RLN_MS(1));
-	CHECK_INT(r->worker[0].listeners[0].singles_live, ==, 4);
+	CHECK_INT(r->worker[0].listeners[0].singles_live, ==, max_conns);
 	rig_go(r, 0, listen_too, NULL);
 	while (!app.port)
 		rig_turn(r, 0, world_now(app.w) + RLN_MS(1));
@@ -70,6 +72,18 @@ TEST(listen_made_at_run_time_gets_a_slot_that_was_promised)
 	rig_check_quiet(app.w);
 	world_enter(NULL);
 	world_free(app.w);
+}
+
+/* One slot, and the configured listener has promised it: there are spare ones. */
+TEST(listen_made_at_run_time_gets_a_client_beside_a_full_one)
+{
+	run_time_listener(1, false);
+}
+
+/* The configured listener takes as many clients as there are slots, and has promised each. */
+TEST(listen_made_at_run_time_gets_a_slot_that_was_promised)
+{
+	run_time_listener(4, true);
 }
 
 /* ---- two */
@@ -113,6 +127,7 @@ TEST(listen_promises_no_slot_that_a_hand_over_took)
 	world_enter(app.w);
 	rig_sizes(app.w, &c);
 	rig_init(r, app.w, &c);
+	r->rt.cfg.auto_slots = l.max_conns;
 	rig_open(r);
 	for (unsigned i = 0; i < 20; i++)
 		both_turn();

@@ -115,7 +115,8 @@ TEST(config_listener_defaults_are_filled)
 	CHECK(l->mode.on_conn == on_conn && !l->mode.on_request && !l->mode.cb);
 	CHECK_INT(l->set.max_conns, >=, 1);
 	CHECK_INT(l->set.max_conns, <=, 16384);
-	CHECK_INT(c.auto_slots, ==, l->set.max_conns);
+	CHECK_INT(c.auto_slots, >=, l->set.max_conns);
+	CHECK_INT(c.auto_slots, <=, l->set.max_conns + CONFIG_SPARE_SLOTS);
 	CHECK(!l->set.no_nodelay);
 	CHECK(c.set.listen == NULL);
 	config_fini(&c);
@@ -160,7 +161,7 @@ TEST(config_what_is_given_is_kept)
 	CHECK_INT(c.set.recv_bufs, ==, 1);
 	CHECK_INT(c.recv_bufs_max, ==, 1);
 	CHECK_INT(c.set.file_slots, ==, 1);
-	CHECK_INT(c.auto_slots, ==, 9);
+	CHECK_INT(c.auto_slots, ==, 9 + CONFIG_SPARE_SLOTS);
 	CHECK_INT(c.set.spin, ==, 50000);
 	CHECK_INT(c.set.sqpoll_idle_ms, ==, 1000);
 	CHECK_INT(c.set.drain_timeout, ==, RLN_MS(1));

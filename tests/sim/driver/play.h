@@ -38,6 +38,7 @@ struct play {
 	bool strict;	/* no connection breaks: every honest peer must end clean */
 	bool rude;	/* handlers reset and close at random */
 	bool deadlines; /* handlers receive under deadlines */
+	bool tight;	/* hardly more slots than clients, and nobody is handed over */
 	bool lazy;	/* they take their time before they read */
 	bool storm;	/* connections change their workers all the time */
 	bool shut, calm;
@@ -77,6 +78,9 @@ static inline bool play_chance(unsigned one_in)
 
 /* play_server.c: the three modes of an echo server. */
 void server_listen(rln_listen_opts *l, unsigned mode);
+void server_echo(rln_conn c); /* a task's; c is of nobody's count */
+/* play_door.c: a task that listens. */
+void door_start(unsigned worker);
 /* play_pour.c: listeners whose peers wait for no answer, these peers, and what they got. */
 void pour_listen(rln_listen_opts *l, bool decline);
 void pour_peer(struct peer_config *pc);
@@ -94,6 +98,9 @@ bool talk_over(void);
 void pace_new(void);
 /* After a turn of worker i; asked_for: it was told not to wait. */
 void pace_turn(unsigned i, bool asked_for);
+
+/* schedule.c: limits by seed. */
+void listen_limits(rln_listen_opts *l);
 
 /* play_check.c */
 /* What the world knows of c's socket. */

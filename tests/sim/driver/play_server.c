@@ -39,7 +39,7 @@ static void task_echo(rln_conn c, void *arg);
 
 static bool give_away(rln_conn c)
 {
-	if (play_chance(2) && rln_flush(c) < 0)
+	if (play.tight || (play_chance(2) && rln_flush(c) < 0))
 		return false;
 	if (play.storm && play_chance(2) && rln_sleep((rln_ns)play_rand(4000000)) < 0)
 		return false;
@@ -110,6 +110,11 @@ static void task_echo(rln_conn c, void *arg)
 		if (play.workers > 1 && play_chance(play.storm ? 2 : 8) && give_away(c))
 			return;
 	}
+}
+
+void server_echo(rln_conn c)
+{
+	task_echo(c, &play);
 }
 
 /* ---- request mode */

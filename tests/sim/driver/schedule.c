@@ -17,21 +17,38 @@ bool schedule_keep_trace;
 static const char *const local_names[RIG_LISTENERS] = { "unix:@0", "unix:@1", "unix:@2",
 							"unix:@3" };
 
-static void listen_limits(rln_listen_opts *l, unsigned i)
+void listen_limits(rln_listen_opts *l)
 {
 	struct world *w = play.w;
 
-	play.local[i] = play_chance(6);
-	l->addr = play.local[i] ? local_names[i] : "127.0.0.1:0";
 	l->recv_max = 16 + world_rand(w, 3000);
 	l->send_high = 1 + world_rand(w, 3000);
 	l->send_low = 1 + world_rand(w, l->send_high);
-	l->max_conns = play.strict ? 64 : rig_pow2(w, 5);
+	l->max_conns = play.tight ? 1 + (unsigned)play_rand(2) : play.strict ? 64 : rig_pow2(w, 5);
 	l->backlog = play.strict ? 16 : (int)rig_pow2(w, 3);
 	if (play.strict) /* the machine may stop for seconds: nothing may end because of it */
 		l->close_timeout = l->close_max = l->send_stall = RLN_SEC(1000000);
 	else if (world_rand(w, 2))
 		l->idle_timeout = RLN_MS(1 + (int64_t)world_rand(w, 2000));
+}
+
+static void listen_at(rln_listen_opts *l, unsigned i)
+{
+	listen_limits(l);
+	play.local[i] = play_chance(6);
+	l->addr = play.local[i] ? local_names[i] : "127.0.0.1:0";
+}
+
+/* Few beside those of the listeners: one for each door, at times. */
+static void slots(unsigned n)
+{
+	struct config *c = &play.rig.rt.cfg;
+
+	if (!play.tight && !play_chance(2))
+		return;
+	c->auto_slots = 1;
+	for (unsigned i = 0; i < n + play.extra; i++)
+		c->auto_slots += c->listener[i].set.max_conns;
 }
 
 static void configure(void)
@@ -42,11 +59,11 @@ static void configure(void)
 	rln_config c = { .listen = l, .nlisten = n + play.extra, .workers = play.workers };
 
 	for (unsigned i = 0; i < n; i++) {
-		listen_limits(&l[i], i);
+		listen_at(&l[i], i);
 		server_listen(&l[i], play.storm ? 0 : (mode + i) % 3);
 	}
 	if (play.extra) {
-		listen_limits(&l[n], n);
+		listen_at(&l[n], n);
 		pour_listen(&l[n], play.decline);
 		play.local_pour = play.local[n];
 	}
@@ -59,6 +76,7 @@ static void configure(void)
 	if (play.stop_at != UINT_MAX && play_chance(2))
 		c.drain_timeout = RLN_MS(1 + (int64_t)play_rand(5000));
 	rig_init(&play.rig, w, &c);
+	slots(n);
 }
 
 /* What connects to the last listener if that is not an echo. */
@@ -305,6 +323,7 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	play.decline = play.extra && play_chance(4);
 	play.guarded = play_chance(2);
 	play.lazy = play_chance(6);
+	play.tight = play.strict && !play.storm && play_chance(4);
 	play.stalled = RIG_WORKERS;
 	if (play.workers > 1 && play_chance(4)) {
 		play.stalled = (unsigned)play_rand(play.workers);
@@ -356,6 +375,8 @@ void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 			clients_start(i, 1 + (unsigned)play_rand(2));
 		if (!t->no_chat && play_chance(2))
 			talk_start(i);
+		if (!t->no_chat && play_chance(6))
+			door_start(i);
 	}
 	step_to_end();
 	check_end();
