@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <ringline.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,9 +176,11 @@ static void do_timer(unsigned n)
 	}
 }
 
-/* ---- posts by another thread, while this worker does not sleep */
+/* ---- posts by another thread on another processor, while this worker does not sleep */
 static struct {
 	rln_runtime *rt;
+	cpu_set_t cpus; /* where the program may run: a thread of the worker's would be bound like
+			   it */
 	unsigned n;
 	double ns;
 	atomic_uint arrived;
@@ -204,12 +207,20 @@ static void *poster(void *arg)
 
 static void do_post(unsigned n)
 {
+	pthread_attr_t attr;
 	pthread_t id;
+	cpu_set_t others = posts.cpus;
 
+	CPU_CLR((size_t)sched_getcpu(), &others);
+	if (CPU_COUNT(&others) == 0)
+		others = posts.cpus;
+	must(-pthread_attr_init(&attr), "thread");
+	must(-pthread_attr_setaffinity_np(&attr, sizeof others, &others), "thread");
 	posts.n = n;
 	atomic_store(&posts.arrived, 0);
 	atomic_store(&posts.ended, false);
-	must(-pthread_create(&id, NULL, poster, NULL), "thread");
+	must(-pthread_create(&id, &attr, poster, NULL), "thread");
+	pthread_attr_destroy(&attr);
 	while (!atomic_load(&posts.ended) || atomic_load(&posts.arrived) < n)
 		must(rln_yield(), "yield");
 	pthread_join(id, NULL);
@@ -285,6 +296,7 @@ static int run(void)
 {
 	rln_config c = { .workers = 1, .main = all };
 
+	must(sched_getaffinity(0, sizeof posts.cpus, &posts.cpus) ? -errno : 0, "affinity");
 	must(rln_start(&c, &posts.rt), "start");
 	return rln_wait(posts.rt);
 }

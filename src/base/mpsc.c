@@ -61,6 +61,11 @@ bool mpsc_empty(const struct mpsc *q)
 	return !head || head == &closed_mark;
 }
 
+bool mpsc_closed(const struct mpsc *q)
+{
+	return atomic_load_explicit(&q->head, memory_order_relaxed) == &closed_mark;
+}
+
 struct mpsc_node *mpsc_take(struct mpsc *q)
 {
 	if (mpsc_empty(q))

@@ -11,13 +11,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define MPSC_LINE 64
+
 struct mpsc_node {
 	struct mpsc_node *next;
 };
 
 struct mpsc {
-	_Atomic(struct mpsc_node *) head; /* newest first; MPSC_CLOSED after mpsc_close() */
-	_Atomic(unsigned) sleeping;
+	_Alignas(MPSC_LINE) _Atomic(struct mpsc_node *) head; /* newest first, or closed */
+	/* a line of its own: read by every push, written once a sleep */
+	_Alignas(MPSC_LINE) _Atomic(unsigned) sleeping;
 };
 
 enum mpsc_push { MPSC_PUSHED, MPSC_PUSHED_WAKE, MPSC_REFUSED };
@@ -34,6 +37,8 @@ bool mpsc_sleep(struct mpsc *q);
 /* Consumer: awake again (also after a sleep nobody ended). */
 void mpsc_awake(struct mpsc *q);
 bool mpsc_empty(const struct mpsc *q);
+/* Any thread: a push would be refused. */
+bool mpsc_closed(const struct mpsc *q);
 /*
  * Consumer: no more pushes; returns what was left, oldest first. A push that came before may still
  * be about to wake: *q must outlive the threads that push.

@@ -50,27 +50,35 @@ void inbox_start(struct inbox *in)
 	op_submit(in->ops, &in->read.op);
 }
 
-/*
- * Once pushed, m may run, and whoever waited for it may end the worker, before this has returned:
- * `pushers` is what keeps the inbox there until then.
- */
-int inbox_push(struct inbox *in, struct inbox_msg *m)
+int inbox_push_known(struct inbox *in, struct inbox_msg *m)
 {
-	int e = 0;
-
-	atomic_fetch_add(&in->pushers, 1);
 	switch (mpsc_push(&in->queue, &m->node)) {
 	case MPSC_REFUSED:
-		e = -ESHUTDOWN;
-		break;
+		return -ESHUTDOWN;
 	case MPSC_PUSHED_WAKE:
 		inbox_signal(in);
 		break;
 	case MPSC_PUSHED:
 		break;
 	}
+	return 0;
+}
+
+/*
+ * Once pushed, m may run, and whoever waited for it may end the worker, before this has returned:
+ * `pushers` is what keeps the inbox there until then.
+ */
+int inbox_push(struct inbox *in, struct inbox_msg *m)
+{
+	atomic_fetch_add(&in->pushers, 1);
+	int e = inbox_push_known(in, m);
 	atomic_fetch_sub_explicit(&in->pushers, 1, memory_order_release);
 	return e;
+}
+
+bool inbox_refuses(const struct inbox *in)
+{
+	return mpsc_closed(&in->queue);
 }
 
 void inbox_wake(struct inbox *in)

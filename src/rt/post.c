@@ -12,7 +12,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* Messages under way to all workers of a runtime. Beyond it the poster is told to slow down. */
+/*
+ * Messages under way to all workers of a runtime, but for posts: of those each worker has at most
+ * CELLS_MAX. Beyond it the sender is told to slow down.
+ */
 #define POSTS_MAX 65536
 
 int worker_find(rln_runtime *rt, unsigned index, struct worker **out)
@@ -31,6 +34,13 @@ int worker_find(rln_runtime *rt, unsigned index, struct worker **out)
 	return 0;
 }
 
+static int count_refusal(struct worker *w, int e)
+{
+	if (e)
+		atomic_fetch_add_explicit(&w->shared->posts_refused, 1, memory_order_relaxed);
+	return e;
+}
+
 int worker_send(struct worker *w, struct inbox_msg *m)
 {
 	struct worker_shared *s = w->shared;
@@ -38,11 +48,9 @@ int worker_send(struct worker *w, struct inbox_msg *m)
 
 	if (atomic_fetch_add_explicit(&s->posts, 1, memory_order_relaxed) < POSTS_MAX)
 		e = inbox_push(&w->loop.inbox, m);
-	if (e) {
+	if (e)
 		atomic_fetch_sub_explicit(&s->posts, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&s->posts_refused, 1, memory_order_relaxed);
-	}
-	return e;
+	return count_refusal(w, e);
 }
 
 void worker_message_done(void)
@@ -50,20 +58,37 @@ void worker_message_done(void)
 	atomic_fetch_sub_explicit(&worker_current()->shared->posts, 1, memory_order_relaxed);
 }
 
-/* ---- rln_post */
+/* ---- rln_post: in a cell, as allocating here and freeing there would cost more than all the rest
+ */
 struct post {
 	struct inbox_msg msg;
 	void (*fn)(void *arg);
 	void *arg;
 };
+_Static_assert(sizeof(struct post) <= CELL_BYTES, "a post fits in a cell");
 
 static void run_post(struct inbox_msg *m)
 {
 	struct post p = *container_of(m, struct post, msg);
 
-	sys_free(container_of(m, struct post, msg));
-	worker_message_done();
+	cells_give(container_of(m, struct post, msg));
 	p.fn(p.arg);
+}
+
+/* Until it leaves the cells, w is there: see worker_close(). */
+static int post_in_cell(struct worker *w, void (*fn)(void *arg), void *arg)
+{
+	int e = 0;
+	struct post *p = cells_take(&w->posts, &e);
+
+	if (p) {
+		*p = (struct post){ .msg.run = run_post, .fn = fn, .arg = arg };
+		e = inbox_push_known(&w->loop.inbox, &p->msg);
+		if (e)
+			cells_return(&w->posts, p);
+	}
+	cells_leave(&w->posts);
+	return e;
 }
 
 int rln_post(rln_runtime *rt, unsigned worker, void (*fn)(void *arg), void *arg)
@@ -73,14 +98,9 @@ int rln_post(rln_runtime *rt, unsigned worker, void (*fn)(void *arg), void *arg)
 
 	if (e || !fn)
 		return e ? e : -EINVAL;
-	struct post *p = sys_alloc(sizeof *p);
-	if (!p)
-		return -ENOMEM;
-	*p = (struct post){ .msg.run = run_post, .fn = fn, .arg = arg };
-	e = worker_send(w, &p->msg);
-	if (e)
-		sys_free(p);
-	return e;
+	/* asked first, as a cell that is refused comes back only at the end */
+	e = inbox_refuses(&w->loop.inbox) ? -ESHUTDOWN : post_in_cell(w, fn, arg);
+	return RLN_UNLIKELY(e) ? count_refusal(w, e) : 0;
 }
 
 /* ---- rln_go_on */

@@ -189,6 +189,7 @@ int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
 	w->index = index;
 	timer_init(&w->drain_timer, drain_timer_fired);
 	list_init(&w->user_timers);
+	cells_init(&w->posts);
 	int e = open_ctx(w, why);
 	if (e)
 		return e;
@@ -268,6 +269,7 @@ void worker_close(struct worker *w)
 		io_close(&w->io);
 		sched_close(&w->sched);
 	}
+	cells_fini(&w->posts); /* nobody is inside rln_post() any more: the inbox may go */
 	loop_close(&w->loop);
 	sys_free(w->listeners);
 	worker_leave(before);

@@ -8,6 +8,7 @@
 #ifndef RINGLINE_RT_WORKER_H
 #define RINGLINE_RT_WORKER_H
 
+#include "base/cells.h"
 #include "io/io.h"
 #include "io/listen.h"
 #include "loop/loop.h"
@@ -25,7 +26,7 @@ struct worker_shared {
 	struct worker *workers; /* [count] */
 	unsigned count;
 	atomic_bool shutdown; /* asked for */
-	atomic_uint posts;    /* rln_post messages under way */
+	atomic_uint posts;    /* messages of rln_go_on and rln_call under way */
 	_Atomic(uint64_t) posts_refused;
 	rln_runtime *rt;
 	struct sys_pool *pool;	   /* helper threads; NULL: none */
@@ -55,8 +56,9 @@ struct worker {
 	struct timer drain_timer;
 	struct list user_timers; /* running rln_timers; stopped when the worker stops */
 	int64_t shutdown_ns;
-	_Atomic(int) tid;	  /* of its thread */
-	struct stall_watch watch; /* the watching thread's */
+	_Alignas(64) struct cells posts; /* other threads' line */
+	_Alignas(64) _Atomic(int) tid;	 /* of its thread */
+	struct stall_watch watch;	 /* the watching thread's */
 };
 
 /* Everything but the thread: ring, buffers, tables. Any thread. 0, or -errno with a line. */

@@ -5,6 +5,7 @@
 #include "net.h"
 #include "echo_modes.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 #define CLIENTS 10
@@ -14,6 +15,11 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 
 TEST(allocs_of_requests_are_none)
+{
+	SKIP("a sanitizer stands in for the allocator");
+}
+
+TEST(allocs_of_posts_are_none)
 {
 	SKIP("a sanitizer stands in for the allocator");
 }
@@ -95,6 +101,39 @@ TEST(allocs_of_requests_are_none)
 		CHECK_INT(server_stop(&s), ==, 0);
 	}
 	CHECK_INT(atomic_load(&allocations), >, 0); /* it does count */
+}
+
+static void note(void *arg)
+{
+	atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+/* While fewer are under way than one block of messages holds. */
+static void post_often(rln_runtime *rt, unsigned n)
+{
+	atomic_uint ran = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		CHECK_INT(rln_post(rt, 0, note, &ran), ==, 0);
+		while (i + 1 - atomic_load(&ran) > 100)
+			sched_yield();
+	}
+	while (atomic_load(&ran) < n)
+		sched_yield();
+}
+
+TEST(allocs_of_posts_are_none)
+{
+	rln_config cfg = { .workers = 1, .no_pin = true };
+	rln_runtime *rt;
+
+	CHECK_INT(rln_start(&cfg, &rt), ==, 0);
+	post_often(rt, 1000);
+	unsigned before = atomic_load(&allocations);
+	post_often(rt, 20000);
+	CHECK_INT(atomic_load(&allocations) - before, ==, 0);
+	rln_shutdown(rt);
+	CHECK_INT(rln_wait(rt), ==, 0);
 }
 
 #endif

@@ -24,6 +24,11 @@ static int nothing(void *arg)
 	return 0;
 }
 
+static void never(void *arg)
+{
+	test_fail(__FILE__, __LINE__, "a function that was refused runs: %p", arg);
+}
+
 static int sleep_and_add(void *arg)
 {
 	CHECK_INT(rln_sleep(RLN_US(100)), ==, 0);
@@ -110,7 +115,49 @@ TEST(call_of_a_worker_that_is_gone_is_eshutdown)
 		e = rln_call(rt, 0, nothing, NULL, NULL);
 	while (e == 0);
 	CHECK_INT(e, ==, -ESHUTDOWN);
+	for (int i = 0; i < 70000; i++) /* also after more than there is room for */
+		CHECK_INT(rln_post(rt, 0, never, NULL), ==, -ESHUTDOWN);
 	CHECK_INT(rln_wait(rt), ==, 0);
+}
+
+/* ---- more posts than there may be */
+static sem_t held, go_on;
+static unsigned ran;
+
+static void hold(void *arg)
+{
+	(void)arg;
+	sem_post(&held);
+	sem_wait(&go_on);
+}
+
+static void in_order(void *arg)
+{
+	CHECK_INT((uintptr_t)arg, ==, ran++);
+}
+
+TEST(post_beyond_the_bound_is_eagain_and_the_others_run)
+{
+	rln_runtime *rt = up(1);
+	uintptr_t n = 0;
+	int e;
+
+	CHECK(sem_init(&held, 0, 0) == 0 && sem_init(&go_on, 0, 0) == 0);
+	CHECK_INT(rln_post(rt, 0, hold, NULL), ==, 0);
+	CHECK(sem_wait(&held) == 0);
+	do
+		e = rln_post(rt, 0, in_order, (void *)n);
+	while (!e && ++n < 1000000);
+	CHECK_INT(e, ==, -EAGAIN);
+	CHECK_INT(n, >, 64000);
+	CHECK_INT(n, <=, 65536);
+	CHECK_INT(rln_post(rt, 0, in_order, (void *)n), ==, -EAGAIN);
+	sem_post(&go_on);
+	CHECK_INT(rln_call(rt, 0, nothing, NULL, NULL), ==, 0); /* behind them */
+	CHECK_INT(ran, ==, n);
+	CHECK_INT(rln_post(rt, 0, in_order, (void *)n), ==, 0);
+	down(rt);
+	CHECK_INT(ran, ==, n + 1);
 }
 
 /* C3: what one thread posts to one worker runs in that order, from several threads at once. */
