@@ -375,6 +375,16 @@ static bool thirsty(const struct sim_peer *p)
 	}
 }
 
+static void drink_other(struct sim_peer *p, size_t at, const uint8_t *got, size_t n)
+{
+	const struct world_config *cfg = &p->w->cfg;
+
+	if (cfg->on_other)
+		cfg->on_other(p->w, p, at, got, n, cfg->ctx);
+	world_violates(p->w, PROP_P3, "peer %u: byte %zu is %u, not %u", p->id, at, *got,
+		       peer_poured(p, at));
+}
+
 static bool act_drink(struct sim_peer *p)
 {
 	uint8_t buf[CHUNK];
@@ -385,9 +395,7 @@ static bool act_drink(struct sim_peer *p)
 		return false;
 	for (ssize_t i = 0; i < n; i++)
 		if (buf[i] != peer_poured(p, p->received + (size_t)i))
-			world_violates(p->w, PROP_P3, "peer %u: byte %zu is %u, not %u", p->id,
-				       p->received + (size_t)i, buf[i],
-				       peer_poured(p, p->received + (size_t)i));
+			drink_other(p, p->received + (size_t)i, buf + i, (size_t)(n - i));
 	if (n > 0)
 		p->received += (size_t)n;
 	else

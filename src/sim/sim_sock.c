@@ -535,6 +535,7 @@ bool world_sock_in(const struct world *w, int ring_fd, unsigned slot, struct wor
 		return false;
 	s = r->files[slot]->sock;
 	*out = (struct world_sock){ s->fin_said, s->hup, s->rx_bytes,
+				    s->other ? s->rcvbuf + s->other->sndbuf : SIZE_MAX,
 				    s->other ? s->other->actor : NULL };
 	return true;
 }

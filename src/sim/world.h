@@ -86,6 +86,7 @@ enum world_linux { LINUX_SEED, LINUX_6_1, LINUX_6_12, LINUX_6_18, LINUX_7_2, LIN
 struct caps;
 struct world;
 struct sim_ring;
+struct sim_peer;
 
 struct world_config {
 	uint8_t version;	    /* enum world_linux; LINUX_SEED: one of them, by seed */
@@ -119,7 +120,11 @@ struct world_config {
 	void (*preempt)(struct world *w, void *ctx);
 	unsigned alloc_one_in; /* allocations fail by chance; 0: none */
 	bool rings_by_hand;    /* on_wait speaks for the other rings as well (world_ring_next) */
-	bool judge;	       /* requests in vain and late FINs fail the world: P7, P9 */
+	/* A PEER_DRINK got other bytes there than it should: may name a narrower property than P3.
+	 */
+	void (*on_other)(struct world *w, const struct sim_peer *p, size_t at, const uint8_t *got,
+			 size_t n, void *ctx);
+	bool judge; /* requests in vain and late FINs fail the world: P7, P9 */
 	void *ctx;
 };
 
@@ -189,10 +194,10 @@ void world_power_loss(struct world *w);
 /* ---- sockets, for oracles */
 struct sim_peer;
 struct world_sock {
-	bool fin;    /* the far end said that nothing more comes */
-	bool broken; /* reset, or given up by the network */
-	size_t unread;
-	struct sim_peer *far; /* the program at the other end, if it still has it */
+	bool fin;	       /* the far end said that nothing more comes */
+	bool broken;	       /* reset, or given up by the network */
+	size_t unread, window; /* bytes; the most that can be, SIZE_MAX: the far end is gone */
+	struct sim_peer *far;  /* the program at the other end, if it still has it */
 };
 /* What the world knows of the socket in a direct slot of a ring. False: there is none. */
 bool world_sock_in(const struct world *w, int ring_fd, unsigned slot, struct world_sock *out);

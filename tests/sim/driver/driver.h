@@ -46,12 +46,13 @@ struct run_options {
 };
 /* Returns the exit status. */
 int runs_go(const struct run_options *o);
-/* One seed in a child process. True: it failed, and what holds its text. */
-bool run_fails(uint64_t seed, const struct tweak *t, char *what, size_t cap, uint64_t *enters);
+/* One seed in a child process, or twice in it. True: it failed, and what holds its text. */
+bool run_fails(uint64_t seed, const struct tweak *t, bool twice, char *what, size_t cap,
+	       uint64_t *enters);
 
 /* ---- shrink.c */
 /* Find a smaller run of the same failure; prints it and its trace. */
 void shrink(uint64_t seed, const struct tweak *t, const char *what);
-void tweak_print(uint64_t seed, const struct tweak *t);
+void tweak_print(uint64_t seed, const struct tweak *t, bool twice);
 
 #endif

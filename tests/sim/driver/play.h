@@ -55,7 +55,7 @@ struct play {
 	struct lane lane[RIG_WORKERS][RIG_WORKERS];
 	unsigned opened, closed; /* handlers told of a connection; on_close */
 	unsigned tasks, tasks_ended;
-	unsigned go_asked, go_run;
+	unsigned go_asked, go_run, gifts;
 	unsigned bufs; /* rln_bufs on their way to be released elsewhere */
 	unsigned timers, timers_fired;
 	bool extra;   /* the last listener pours or declines; its peers are not the others' */
@@ -93,6 +93,16 @@ void clients_world(void);
 /* play_talk.c: what workers tell each other; timers. */
 void talk_start(unsigned worker);
 bool talk_over(void);
+
+/* play_fair.c: tasks of one worker among themselves. */
+void friends_start(unsigned worker);
+
+/* play_order.c: a send of n bytes was called at that place of the stream to that peer. */
+void order_new(void);
+void order_call(const struct sim_peer *peer, size_t at, size_t n);
+/* See world_config.on_other. */
+void order_other(struct world *w, const struct sim_peer *peer, size_t at, const uint8_t *got,
+		 size_t n, void *ctx);
 
 /* play_pace.c */
 void pace_new(void);

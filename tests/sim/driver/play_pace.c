@@ -1,6 +1,7 @@
 /*
- * P7, from the side of a worker: turns in which nothing happened. What it asks of the kernel in
- * vain is counted there (sim_prop.c).
+ * The pace of a worker, from its own side. P7: turns in which nothing happened; what it asks of the
+ * kernel in vain is counted there (sim_prop.c). P8: whoever waits longest for a buffer gets the
+ * next.
  */
 #include "play.h"
 
@@ -16,9 +17,18 @@ struct pace {
 };
 static struct pace pace[RIG_WORKERS];
 
+/* Who waits for a buffer. */
+struct line {
+	const struct list *first; /* longest; NULL: nobody */
+	uint64_t joined;	  /* connections that ever began to wait */
+	uint16_t tail;		  /* of the buffers that were given back */
+};
+static struct line line[RIG_WORKERS];
+
 void pace_new(void)
 {
 	memset(pace, 0, sizeof pace);
+	memset(line, 0, sizeof line);
 }
 
 /* Turns that nobody could help: the enter was interrupted, refused, or served in part. */
@@ -29,7 +39,7 @@ static uint64_t lies(void)
 	return f[FAULT_EINTR] + f[FAULT_EBUSY] + f[FAULT_PARTIAL];
 }
 
-void pace_turn(unsigned i, bool asked_for)
+static void check_idle(unsigned i, bool asked_for)
 {
 	const struct worker *wk = &play.rig.worker[i];
 	const struct ring *r = &wk->loop.ring;
@@ -55,4 +65,26 @@ void pace_turn(unsigned i, bool asked_for)
 			       "%u turns of worker %u in a row without anything, %u with timers "
 			       "that did nothing",
 			       now.idle, i, now.timers);
+}
+
+/* Buffers that were given back in this turn are for those who wait, the first of them first. */
+static void check_line(unsigned i)
+{
+	const struct io *io = &play.rig.worker[i].io;
+	struct line now = { .first = list_empty(&io->parked) ? NULL : io->parked.next,
+			    .joined = io->stats.recv_parked,
+			    .tail = bufring_tail(&io->bufs) };
+
+	if (now.first && now.first == line[i].first && now.joined == line[i].joined &&
+	    now.tail != line[i].tail)
+		world_violates(play.w, PROP_P8,
+			       "buffers came home, and none for the connection that waits longest");
+	line[i] = now;
+}
+
+void pace_turn(unsigned i, bool asked_for)
+{
+	check_idle(i, asked_for);
+	if (!play.done[i])
+		check_line(i);
 }

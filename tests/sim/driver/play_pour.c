@@ -40,6 +40,7 @@ static ssize_t pour_some(rln_conn c, struct pour *p)
 	ssize_t r;
 
 	n = n < p->left ? n : p->left;
+	order_call(p->peer, at, n);
 	p->called += n;
 	p->left -= n;
 	for (size_t i = 0; i < n; i++)

@@ -35,6 +35,8 @@ static void release_far(rln_buf *b)
 }
 
 /* ---- task mode */
+#define GIFTS_MAX 500 /* hand-overs of a run */
+
 static void task_echo(rln_conn c, void *arg);
 
 static bool give_away(rln_conn c)
@@ -48,6 +50,7 @@ static bool give_away(rln_conn c)
 	if (e && e != -EBUSY && e != -ECONNRESET && e != -ETIMEDOUT && e != -EPIPE &&
 	    e != -ESHUTDOWN && e != -ECANCELED && e != -EBADF)
 		world_fail(play.w, "rln_give: %d", e);
+	play.gifts += !e;
 	return !e;
 }
 
@@ -107,7 +110,9 @@ static void task_echo(rln_conn c, void *arg)
 			(void)rln_flush(c);
 		if (play_chance(10))
 			(void)rln_yield();
-		if (play.workers > 1 && play_chance(play.storm ? 2 : 8) && give_away(c))
+		/* a peer that says nothing for 20 s must not make a run that long */
+		if (play.workers > 1 && play.gifts < GIFTS_MAX && play_chance(play.storm ? 2 : 8) &&
+		    give_away(c))
 			return;
 	}
 }

@@ -45,7 +45,7 @@ static void note_run(void *arg)
 		world_violates(play.w, PROP_P1, "a message for worker %u ran on %u", n.to,
 			       rln_worker());
 	if (n.seq != play.lane[n.from][n.to].run++)
-		world_violates(play.w, PROP_P1, "message %u ran as number %u", n.seq,
+		world_violates(play.w, PROP_P12, "message %u ran as number %u", n.seq,
 			       play.lane[n.from][n.to].run - 1);
 	if (n.hops)
 		note_send(n.hops - 1);

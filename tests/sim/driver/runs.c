@@ -82,22 +82,42 @@ static void add(struct tally *t, const struct outcome *o)
 		t->fault[i] += o->fault[i];
 }
 
-static void run_one(const struct run_options *o, uint64_t seed, struct outcome *a)
+/*
+ * P13: a run must not depend on where its memory lies. What is held here, of every size, makes the
+ * second run lie elsewhere than the first.
+ */
+#define HELD 40
+
+static void run_elsewhere(uint64_t seed, const struct tweak *t, struct outcome *out)
+{
+	void *held[HELD];
+
+	for (unsigned i = 0; i < HELD; i++)
+		held[i] = malloc(24 + 40 * i + seed % 7 * 16);
+	schedule_run(seed, t, out);
+	for (unsigned i = 0; i < HELD; i++)
+		free(held[i]);
+}
+
+static void run_twice(uint64_t seed, const struct tweak *t, uint64_t hash)
 {
 	struct outcome b;
 
+	run_elsewhere(seed, t, &b);
+	if (hash == b.hash)
+		return;
+	snprintf(mine->what, sizeof(mine->what), "P13 (%s): hash %016llx, and then %016llx",
+		 world_prop_text(PROP_P13), (unsigned long long)hash, (unsigned long long)b.hash);
+	_exit(FAILED);
+}
+
+static void run_one(const struct run_options *o, uint64_t seed, struct outcome *a)
+{
 	mine->seed = seed;
 	seed_running(seed);
 	schedule_run(seed, &o->tweak, a);
-	if (!o->twice && seed % TWICE_EVERY)
-		return;
-	schedule_run(seed, &o->tweak, &b);
-	if (a->hash == b.hash)
-		return;
-	snprintf(mine->what, sizeof(mine->what), "P13 (%s): hash %016llx, and then %016llx",
-		 world_prop_text(PROP_P13), (unsigned long long)a->hash,
-		 (unsigned long long)b.hash);
-	_exit(FAILED);
+	if (o->twice || seed % TWICE_EVERY == 0)
+		run_twice(seed, &o->tweak, a->hash);
 }
 
 static void run_share(const struct run_options *o, uint64_t first, uint64_t end, double until)
@@ -151,7 +171,7 @@ static void ended(struct tally *t, int status)
 struct single {
 	uint64_t seed;
 	const struct tweak *tweak;
-	bool loud;
+	bool twice, loud;
 };
 
 static void run_single(void *arg)
@@ -166,6 +186,8 @@ static void run_single(void *arg)
 	mine->seed = s->seed;
 	schedule_run(s->seed, s->tweak, &o);
 	mine->enters = o.enters;
+	if (s->twice)
+		run_twice(s->seed, s->tweak, o.hash);
 	_exit(0);
 }
 
@@ -181,9 +203,10 @@ static struct tally *tallies(unsigned n)
 	return t;
 }
 
-bool run_fails(uint64_t seed, const struct tweak *t, char *what, size_t cap, uint64_t *enters)
+bool run_fails(uint64_t seed, const struct tweak *t, bool twice, char *what, size_t cap,
+	       uint64_t *enters)
 {
-	struct single s = { seed, t, schedule_keep_trace };
+	struct single s = { seed, t, twice, schedule_keep_trace };
 	struct tally *before = mine;
 	int status;
 

@@ -280,9 +280,11 @@ static struct world *make_world(uint64_t seed, const struct tweak *t)
 {
 	static const enum world_fault breaks[] = { FAULT_RESET, FAULT_ACCEPT_ERR,
 						   FAULT_CONNECT_ERR };
-	struct world_config wc = {
-		.on_wait = others_act, .rings_by_hand = true, .judge = true, .on_fail = on_fail
-	};
+	struct world_config wc = { .on_wait = others_act,
+				   .rings_by_hand = true,
+				   .judge = true,
+				   .on_other = order_other,
+				   .on_fail = on_fail };
 
 	wc.calm_at = t->calm_at;
 	if (play.storm && !play.strict) /* what happened is told late */
@@ -303,6 +305,7 @@ static void prepare(uint64_t seed, const struct tweak *t)
 
 	memset(&play, 0, sizeof play);
 	pace_new();
+	order_new();
 	play.tweak = t;
 	uint64_t bits = seed * 0x9e3779b97f4a7c15u; /* the world wants to know before it draws */
 
@@ -377,6 +380,8 @@ void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 			talk_start(i);
 		if (!t->no_chat && play_chance(6))
 			door_start(i);
+		if (!t->no_chat && play_chance(4))
+			friends_start(i);
 	}
 	step_to_end();
 	check_end();
