@@ -50,6 +50,8 @@ static void cq_put(struct sim_ring *r, const struct sim_cqe *c)
 	at->res = c->cqe.res;
 	at->flags = c->cqe.flags;
 	__atomic_store_n(&r->cq_tail, r->cq_tail + 1, __ATOMIC_RELEASE);
+	if (r->notify)
+		r->notify->count++;
 	w->stats.cqes++;
 	hash_in(w, (uint64_t)r->id << 32 | (uint32_t)c->cqe.res);
 	hash_in(w, c->seq << 32 | c->cqe.flags);
@@ -266,6 +268,8 @@ static void drop_cqes(struct list *l)
 void ring_destroy(struct sim_ring *r)
 {
 	socks_detach(r->w, r);
+	if (r->notify)
+		file_put(r->w, r->notify);
 	drop_all(&r->pending);
 	drop_all(&r->run);
 	drop_all(&r->notifs);
@@ -405,6 +409,31 @@ int64_t ring_next(const struct sim_ring *r)
 		t = q->zc_segs ? t : earlier(t, q->hold);
 	}
 	return t;
+}
+
+/*
+ * Work that waits for an enter is told once, when it is the first: what an enter leaves undone is
+ * to be seen in the flag only. r->sq_flags is the program's to read at any time.
+ */
+static void tell_work(struct sim_ring *r, bool signal)
+{
+	bool was = r->sq_flags & IORING_SQ_TASKRUN, is = ring_next(r) <= r->w->now;
+
+	if (!(r->setup & IORING_SETUP_TASKRUN_FLAG) || is == was)
+		return;
+	r->sq_flags ^= IORING_SQ_TASKRUN;
+	if (is && signal && r->notify)
+		r->notify->count++;
+}
+
+void rings_notify(struct world *w)
+{
+	list_for_each (n, &w->rings) {
+		struct sim_ring *r = container_of(n, struct sim_ring, node);
+
+		if (!(r->sq_flags & IORING_SQ_TASKRUN))
+			tell_work(r, true);
+	}
 }
 
 static void progress(struct sim_ring *r)
@@ -554,6 +583,7 @@ static int sim_enter(struct io_uring *u, unsigned to_submit, unsigned min_comple
 		min_complete = r->cq_entries;
 	w->stats.waits += min_complete > 0;
 	res = wait_for(r, min_complete, deadline);
+	tell_work(r, false);
 	return n ? (int)n : res;
 }
 

@@ -243,12 +243,14 @@ int sys_poll(int fd, short events)
 
 	if (!f)
 		return -EBADF;
-	if (f->kind == SIM_SOCK)
+	if (f->kind == SIM_SOCK) {
 		ready = sock_poll(f->sock);
-	else if (f->kind == SIM_EVENT)
+	} else if (f->kind == SIM_EVENT) {
+		rings_notify(here());
 		ready = POLLOUT | (f->count ? POLLIN : 0);
-	else if (f->kind == SIM_DISK)
+	} else if (f->kind == SIM_DISK) {
 		ready = POLLIN | POLLOUT;
+	}
 	return (int)(ready & ((unsigned short)events | POLLERR | POLLHUP));
 }
 
@@ -303,6 +305,24 @@ int sys_eventfd_signal(int fd)
 		return -EBADF;
 	f->count++;
 	return 0;
+}
+
+/* Time passes around the call: what a ring has to say may come before it and after. */
+int sys_eventfd_clear(int fd)
+{
+	struct world *w = here();
+	struct sim_file *f = fd_get(w, fd);
+	bool was;
+
+	if (!f || f->kind != SIM_EVENT)
+		return -EBADF;
+	world_run_until(w, w->now + (int64_t)world_rand(w, 300));
+	rings_notify(w);
+	was = f->count;
+	f->count = 0;
+	world_run_until(w, w->now + (int64_t)world_rand(w, 300));
+	rings_notify(w);
+	return was ? 0 : -EAGAIN;
 }
 
 /* ---- process and machine */
