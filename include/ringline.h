@@ -17,6 +17,7 @@
 #include <ringline/base.h>
 #include <ringline/conn.h>
 #include <ringline/doctor.h>
+#include <ringline/embed.h>
 #include <ringline/listen.h>
 #include <ringline/metrics.h>
 #include <ringline/process.h>

@@ -84,6 +84,8 @@ typedef struct rln_listen_opts {
 typedef struct rln_config {
 	unsigned workers; /* one per physical core that affinity and cgroup quota allow */
 	bool no_pin;	  /* leave the workers to the scheduler; they are pinned by default */
+	bool embed;	  /* one worker, on the thread that starts it: see ringline/embed.h. Not
+			     pinned, not watched unless stall_warn is set; no spin, no sqpoll */
 	const rln_listen_opts *listen;
 	unsigned nlisten; /* length of listen; at most 64 */
 	/*
@@ -171,12 +173,15 @@ RLN_API int rln_listen_addr(rln_runtime *rt, unsigned listener, struct sockaddr_
 RLN_API void rln_shutdown(rln_runtime *rt);
 
 /*
- * Wait until the drain is over and every worker has ended.
+ * Wait until the drain is over and every worker has ended. An embedded runtime whose steps have not
+ * come to RLN_STEP_OVER is run to its end here, on this thread.
  *
  * Returns 0 when all ended by itself, 1 when tasks had to be cancelled at drain_timeout, or
- * -EINVAL (rt is NULL), -EDEADLK (on a worker), -EPERM (in a forked child, which has no workers).
+ * -EINVAL (rt is NULL), -EDEADLK (on a worker), -EPERM (in a forked child, which has no workers, or
+ * rt is embedded and this is not the thread that started it).
  * Owner:   takes rt, but for errors: it is freed. Once.
- * Thread:  any that is no worker.      Waits: no task; blocks the thread.
+ * Thread:  any that is no worker; of an embedded rt the one that started it.      Waits: no task;
+ *          blocks the thread.
  */
 RLN_API int rln_wait(rln_runtime *rt);
 

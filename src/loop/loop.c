@@ -17,6 +17,7 @@ int loop_open(struct loop *l, const struct loop_config *cfg, struct diag *why)
 	int err;
 
 	*l = (struct loop){ .spin_ns = cfg->spin_ns, .stall_ns = cfg->stall_ns };
+	l->embed.used = cfg->embed;
 	err = ring_open(&l->ring, &cfg->ring, why);
 	if (err)
 		return err;
@@ -45,6 +46,8 @@ int loop_start(struct loop *l, struct diag *why)
 
 	if (err)
 		return err;
+	if (l->embed.used)
+		return embed_start(l, why);
 	inbox_start(&l->inbox);
 	return 0;
 }
@@ -71,12 +74,14 @@ static void work_ends(struct loop *l)
 
 static void work_begins(struct loop *l)
 {
+	l->working = true;
 	l->work_since_ns = l->now_ns;
 	atomic_store_explicit(&l->busy_since_ns, l->now_ns, memory_order_relaxed);
 }
 
 void loop_rest(struct loop *l)
 {
+	l->working = false;
 	atomic_store_explicit(&l->busy_since_ns, 0, memory_order_relaxed);
 }
 
@@ -89,9 +94,23 @@ static void clock_read(struct loop *l)
 static void turn_begin(struct loop *l)
 {
 	clock_read(l);
-	if (l->stats.turns++)
+	l->stats.turns++;
+	if (l->working)
 		work_ends(l); /* the turn before, and what ran between the two */
 	work_begins(l);
+}
+
+void loop_work(struct loop *l)
+{
+	clock_read(l);
+	work_begins(l);
+}
+
+void loop_pause(struct loop *l)
+{
+	clock_read(l);
+	work_ends(l);
+	loop_rest(l);
 }
 
 static void run_stage(struct loop *l, enum loop_stage stage)
@@ -103,10 +122,10 @@ static void run_stage(struct loop *l, enum loop_stage stage)
 }
 
 /*
- * INV-32. Is there work that no completion has to announce? Waiting ops count: this enter frees the
- * SQ for them. So do finishes not yet delivered, and CQEs the last bounded reap left.
+ * Waiting ops count: an enter frees the SQ for them. So do finishes not yet delivered, and CQEs the
+ * last bounded reap left.
  */
-static bool work_left(const struct loop *l)
+bool loop_work_left(const struct loop *l)
 {
 	return !list_empty(&l->ops.waiting) || !list_empty(&l->ops.finished) ||
 	       ring_cq_ready(&l->ring) || (l->busy && l->busy(l->busy_ctx));
@@ -165,7 +184,7 @@ static int turn_enter(struct loop *l, int64_t deadline_ns)
 	bool won = false;
 	int err = 0;
 
-	if (until_ns <= l->now_ns || work_left(l))
+	if (until_ns <= l->now_ns || loop_work_left(l))
 		return enter_only(l);
 	clock_read(l);
 	work_ends(l);
@@ -190,6 +209,8 @@ int loop_turn(struct loop *l, int64_t deadline_ns)
 	ops_deliver(&l->ops);
 	run_stage(l, LOOP_FLUSH);
 	run_stage(l, LOOP_PUBLISH);
+	if (l->embed.used)
+		embed_arm(l);
 	ops_flush(&l->ops);
 	err = turn_enter(l, deadline_ns);
 	ops_reap(&l->ops, l->reap_max);

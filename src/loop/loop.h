@@ -5,6 +5,7 @@
 #ifndef RINGLINE_LOOP_LOOP_H
 #define RINGLINE_LOOP_LOOP_H
 
+#include "loop/embed.h"
 #include "loop/inbox.h"
 #include "loop/wheel.h"
 #include "op/op.h"
@@ -28,6 +29,7 @@ struct loop_config {
 	int64_t spin_ns;   /* look for completions this long before sleeping; 0: do not */
 	unsigned reap_max; /* CQEs per turn; 0: the size of the CQ */
 	int64_t stall_ns;  /* count work longer than this without an enter; 0: do not */
+	bool embed;	   /* see loop/embed.h; needs ring.work_flag */
 };
 
 /*
@@ -44,6 +46,7 @@ struct loop {
 	struct ops ops;
 	struct wheel wheel;
 	struct inbox inbox;
+	struct embed embed;
 	int64_t now_ns; /* read once per turn, and again around a wait */
 	struct loop_hook stage[LOOP_STAGE_COUNT];
 	/* is there work that must not wait for the kernel: ready tasks, dirty connections */
@@ -53,6 +56,7 @@ struct loop {
 	int64_t work_since_ns;
 	_Atomic(int64_t) busy_since_ns; /* the same for other threads; 0: it waits, or rests */
 	unsigned reap_max;
+	bool working; /* a stretch of work has begun and not ended */
 	struct loop_stats stats;
 };
 
@@ -68,6 +72,11 @@ int loop_turn(struct loop *l, int64_t deadline_ns);
 /* The thread leaves the loop for good, or for a while: what it does meanwhile is no stretch of
  * work. */
 void loop_rest(struct loop *l);
+/* What is done outside of turns begins: the clock is read. It ends, for a while, and is counted. */
+void loop_work(struct loop *l);
+void loop_pause(struct loop *l);
+/* INV-32. Is there work that no completion has to announce? */
+bool loop_work_left(const struct loop *l);
 /*
  * After everything above has gone, inbox_close() and ops_idle() included: asserts that no op is out
  * and no timer armed. Also undoes a loop_open() that loop_start() never followed.

@@ -69,6 +69,8 @@ int rln_call(rln_runtime *rt, unsigned worker, int (*fn)(void *arg), void *arg, 
 	if (!fn || !rt)
 		return -EINVAL;
 	int e = worker_find(rt, worker, &w);
+	if (!e && rt->mine && runtime_is_mine(rt))
+		e = -EDEADLK; /* nobody would run it */
 	if (!e)
 		e = worker_send(w, &c.msg);
 	if (e)

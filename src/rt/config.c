@@ -152,6 +152,25 @@ static unsigned pow2_below(uint64_t n)
 	return n ? 1u << (31 - __builtin_clz(n > 1u << 31 ? 1u << 31 : (unsigned)n)) : 0;
 }
 
+/* One worker, on the thread of the program. Before the rules: they fill what is left 0. */
+static int embed_resolve(rln_config *s, struct diag *why)
+{
+	const char *field = s->workers > 1 ? "workers" : s->spin ? "spin" : "sqpoll";
+
+	if (!s->embed)
+		return 0;
+	if (s->workers > 1 || s->spin || s->sqpoll)
+		return diag_set(why, -EINVAL,
+				"ringline: config.%s: does not go with embed, whose one worker has "
+				"no thread of its own; leave it 0",
+				field);
+	s->workers = 1;
+	s->no_pin = true;
+	if (!s->stall_warn)
+		s->stall_warn = RLN_FOREVER;
+	return 0;
+}
+
 static void workers_resolve(struct config *c)
 {
 	if (!c->set.workers)
@@ -307,7 +326,9 @@ int config_resolve(const rln_config *user, size_t cfg_size, size_t opts_size, st
 		return diag_set(why, -E2BIG,
 				"ringline: config: it sets fields this library does not know; use "
 				"the library the program was built for");
-	r = config_rules(s, why);
+	r = embed_resolve(s, why);
+	if (!r)
+		r = config_rules(s, why);
 	if (!r)
 		r = listeners_resolve(s, opts_size, out, why);
 	workers_resolve(out);

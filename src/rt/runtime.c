@@ -47,20 +47,30 @@ static int main_task(void *arg)
 	return rt->main_result;
 }
 
-static int thread_prepare(struct worker *w, bool *started, struct diag *why)
+static int thread_prepare(struct worker *w, struct diag *why)
 {
 	const rln_config *c = &w->shared->cfg->set;
+	int cpus[CPU_MAX], e;
 
-	int e = worker_start(w, why);
-	*started = !e;
-	if (e || !c->worker_init)
-		return e;
-	struct ctx *before = worker_enter(w);
-	e = c->worker_init(w->index, c->arg, &w->state);
-	worker_leave(before);
-	return e < 0 ? diag_set(why, e, "worker_init of worker %u failed: %s", w->index,
-				rln_strerror(e))
-		     : 0;
+	atomic_store_explicit(&w->tid, sys_thread_id(), memory_order_relaxed);
+	if (!c->no_pin) {
+		unsigned n = cpu_list(cpus, CPU_MAX);
+		if (n && (e = sys_thread_pin(cpus[w->index % n])) < 0)
+			log_line_to(&w->shared->cfg->log, RLN_LOG_WARN,
+				    "worker %u is not pinned: %s", w->index, rln_strerror(e));
+	}
+	e = worker_start(w, why);
+	w->started = !e;
+	if (!e && c->worker_init) {
+		struct ctx *before = worker_enter(w);
+		e = c->worker_init(w->index, c->arg, &w->state);
+		worker_leave(before);
+		e = e < 0 ? diag_set(why, e, "worker_init of worker %u failed: %s", w->index,
+				     rln_strerror(e))
+			  : 0;
+	}
+	w->prepared = !e;
+	return e;
 }
 
 static void thread_serve(struct worker *w)
@@ -86,31 +96,10 @@ static void thread_serve(struct worker *w)
 	}
 }
 
-static void thread_main(void *arg)
+void runtime_worker_ends(struct worker *w, int e)
 {
-	struct worker *w = arg;
 	rln_runtime *rt = w->shared->rt;
-	struct diag why = { 0 };
-	int cpus[CPU_MAX], e = 0;
 
-	atomic_store_explicit(&w->tid, sys_thread_id(), memory_order_relaxed);
-	if (!rt->cfg.set.no_pin) {
-		unsigned n = cpu_list(cpus, CPU_MAX);
-		if (n && (e = sys_thread_pin(cpus[w->index % n])) < 0)
-			log_line_to(&rt->cfg.log, RLN_LOG_WARN, "worker %u is not pinned: %s",
-				    w->index, rln_strerror(e));
-	}
-	bool started = false, prepared;
-	e = thread_prepare(w, &started, &why);
-	prepared = !e;
-	report(rt, e, &why);
-	if (await_order(rt))
-		thread_serve(w);
-	else
-		w->drain_due = true; /* nothing to wait for */
-	e = 0;			     /* a start that failed has been told; the ring is whole */
-	while (started && (e = worker_turn(w, INT64_MAX)) == 0)
-		;
 	loop_rest(&w->loop);
 	if (e < 0) {
 		log_line_to(&rt->cfg.log, RLN_LOG_ERROR,
@@ -119,13 +108,36 @@ static void thread_main(void *arg)
 		w->cut_short = w->dead = true;
 		rln_shutdown(rt);
 	}
-	if (prepared && rt->cfg.set.worker_exit) {
+	if (w->prepared && rt->cfg.set.worker_exit) {
 		struct ctx *before = worker_enter(w);
 		rt->cfg.set.worker_exit(w->index, w->state);
 		worker_leave(before);
 	}
-	if (started && e > 0)
+	if (w->started && e > 0)
 		worker_stop(w);
+}
+
+void runtime_worker_runs(struct worker *w)
+{
+	int e = 0; /* a start that failed has been told; the ring is whole */
+
+	while (w->started && (e = worker_turn(w, INT64_MAX)) == 0)
+		;
+	runtime_worker_ends(w, e);
+}
+
+static void thread_main(void *arg)
+{
+	struct worker *w = arg;
+	rln_runtime *rt = w->shared->rt;
+	struct diag why = { 0 };
+
+	report(rt, thread_prepare(w, &why), &why);
+	if (await_order(rt))
+		thread_serve(w);
+	else
+		w->drain_due = true; /* nothing to wait for */
+	runtime_worker_runs(w);
 }
 
 /* ---- the watchdog */
@@ -235,6 +247,13 @@ static int open_listener(rln_runtime *rt, unsigned i, struct diag *why)
 	return e;
 }
 
+/* The worker of an embedded runtime: this thread is its own. */
+static int start_here(rln_runtime *rt, struct diag *why)
+{
+	rt->mine = &ctx_current_;
+	return thread_prepare(rt->workers, why);
+}
+
 static int start_threads(rln_runtime *rt, struct diag *why)
 {
 	unsigned started = 0, n = rt->shared.count;
@@ -316,6 +335,8 @@ static void free_runtime(rln_runtime *rt)
 
 void runtime_join(rln_runtime *rt)
 {
+	if (rt->mine)
+		embed_run_out(rt);
 	for (unsigned i = 0; i < rt->shared.count; i++) {
 		if (rt->threads[i])
 			sys_thread_join(rt->threads[i]);
@@ -344,14 +365,21 @@ static int start_workers(rln_runtime *rt, struct diag *why)
 
 	if (is_watched(rt)) /* before the threads: they must not block its signal */
 		sys_trace_open();
-	e = start_threads(rt, why);
+	e = rt->cfg.set.embed ? start_here(rt, why) : start_threads(rt, why);
 	if (!e)
 		watch_start(rt);
 	for (unsigned i = 0; i < rt->cfg.set.nlisten && !e; i++)
 		e = open_listener(rt, i, why);
 	if (e)
 		atomic_store(&rt->shared.shutdown, true);
-	give_order(rt, !e);
+	if (!rt->cfg.set.embed) {
+		give_order(rt, !e);
+	} else if (!e) {
+		thread_serve(rt->workers);
+		embed_light(&rt->workers->loop); /* nothing is submitted yet */
+	} else {
+		rt->workers->drain_due = true;
+	}
 	if (e)
 		runtime_join(rt);
 	return e;
@@ -421,7 +449,7 @@ int rln_wait(rln_runtime *rt)
 		return -EINVAL;
 	if (worker_current())
 		return -EDEADLK;
-	if (!worker_is_here(rt->workers))
+	if (!worker_is_here(rt->workers) || (rt->mine && !runtime_is_mine(rt)))
 		return -EPERM;
 	runtime_join(rt);
 	for (unsigned i = 0; i < rt->shared.count; i++)

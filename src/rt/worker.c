@@ -169,9 +169,11 @@ int worker_open(struct worker *w, struct worker_shared *shared, unsigned index,
 			  .cq_entries = c->cq_entries,
 			  .sqpoll = c->sqpoll,
 			  .sqpoll_idle_ms = c->sqpoll_idle_ms,
-			  .sqpoll_cpu = c->sqpoll_cpu_plus1 - 1 },
+			  .sqpoll_cpu = c->sqpoll_cpu_plus1 - 1,
+			  .work_flag = c->embed },
 		.spin_ns = c->spin,
 		.stall_ns = c->stall_warn,
+		.embed = c->embed,
 	};
 	struct sched_config sched = {
 		.stack_bytes = c->stack_size,
@@ -353,6 +355,7 @@ static int drain_step(struct worker *w)
 				return 0; /* whoever sends it ends the wait */
 			w->inbox_closed = true;
 			timer_cancel(&w->loop.wheel, &w->drain_timer);
+			embed_close(&w->loop);
 			inbox_close(&w->loop.inbox);
 			return 0;
 		}

@@ -51,6 +51,8 @@ struct worker {
 	bool inbox_closed, drain_due, kill_due, io_open;
 	atomic_bool gone;  /* takes no connections from others any more */
 	atomic_uint gifts; /* connections on their way here; it does not stop before they came */
+	bool started;	   /* worker_start() succeeded */
+	bool prepared;	   /* so did worker_init */
 	bool dead;	   /* its ring became unusable: nothing of it can be closed in order */
 	bool look_again;   /* drain_step() moved: no sleep before it has looked once more */
 	struct timer drain_timer;

@@ -1,5 +1,6 @@
 /* A user with a conn_close of its own, as the library has one inside. */
 #include <ringline.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 
@@ -13,6 +14,8 @@ int main(void)
 {
 	if (rln_worker() != UINT_MAX || conn_close(41) != 42)
 		return 1;
+	if (rln_step(NULL) != -EINVAL || rln_poll_fd(NULL) != -EINVAL)
+		return 2;
 	puts("consumer ran");
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "net.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -31,6 +32,28 @@ static inline unsigned entries_of(const char *dir)
 static inline unsigned open_fds(void)
 {
 	return entries_of("/proc/self/fd");
+}
+
+/* The runtime's threads, by their names. */
+static inline unsigned runtime_threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *e;
+	unsigned n = 0;
+
+	CHECK(d != NULL);
+	while ((e = readdir(d))) {
+		char path[300], name[32] = "";
+		snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (read(fd, name, sizeof name - 1) > 0 && !strncmp(name, "rln-", 4))
+			n++;
+		close(fd);
+	}
+	closedir(d);
+	return n;
 }
 
 /* Until cond holds: for states that change on their own and that nothing announces. */

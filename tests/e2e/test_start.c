@@ -17,27 +17,6 @@ static void nothing(rln_conn c, void *arg)
 	(void)c, (void)arg;
 }
 
-static unsigned runtime_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	struct dirent *e;
-	unsigned n = 0;
-
-	CHECK(d != NULL);
-	while ((e = readdir(d))) {
-		char path[300], name[32] = "";
-		snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (read(fd, name, sizeof name - 1) > 0 && !strncmp(name, "rln-", 4))
-			n++;
-		close(fd);
-	}
-	closedir(d);
-	return n;
-}
-
 /* The start fails with err, says part, and leaves neither a descriptor nor a thread. */
 static void start_fails(rln_config cfg, int err, const char *part)
 {

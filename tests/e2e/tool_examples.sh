@@ -168,6 +168,29 @@ for m in [s] + others:
 	stop chat
 fi
 
+# Its input stays open here, and the code that asks it writes there.
+mkfifo "$work/in"
+exec 4<>"$work/in"
+# shellcheck disable=SC2016 # for the inner shell: what runs in the background has no other input
+if start 1 bash -c 'exec "$0" 127.0.0.1:0 <"$1"' "$examples/foreign_loop" "$work/in"; then
+	check "foreign loop: echo, and what its own input says" talk "${addr[0]}" '
+import threading
+data = bytes(i * 13 % 251 for i in range(1 << 20))
+threading.Thread(target=lambda: s.sendall(data)).start()
+assert recv(len(data)) == data
+other = socket.create_connection((host, int(port)))
+other.settimeout(20)
+other.sendall(b"x")
+assert other.recv(1) == b"x"
+open("'"$work/in"'", "w").write("from the loop\n")
+assert recv(14) == b"from the loop\n"
+assert other.recv(14, socket.MSG_WAITALL) == b"from the loop\n"'
+	read -r -t 20 line <&3
+	has "foreign loop: its own timer" "$line" " clients"
+	stop "foreign loop"
+fi
+exec 4>&-
+
 # A block for every tick, whole and in its place; what was given away comes back, every time.
 if start 1 "$build/tests/programs/foreign_thread" 127.0.0.1:0; then
 	check "foreign thread: blocks arrive whole" talk "${addr[0]}" '

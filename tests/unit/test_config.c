@@ -283,6 +283,27 @@ TEST(config_sqpoll_fields_need_sqpoll)
 		      "is more than");
 }
 
+TEST(config_embed_has_one_worker_and_waits_for_nothing)
+{
+	struct config c;
+
+	check_refused(&(rln_config){ .embed = true, .workers = 2 }, "workers", "embed");
+	check_refused(&(rln_config){ .embed = true, .spin = 1 }, "spin", "embed");
+	check_refused(&(rln_config){ .embed = true, .sqpoll = true }, "sqpoll", "embed");
+	CHECK_INT(config_resolve(&(rln_config){ .embed = true }, sizeof(rln_config),
+				 sizeof(rln_listen_opts), &c, NULL),
+		  ==, 0);
+	CHECK_INT(c.set.workers, ==, 1);
+	CHECK(c.set.no_pin);
+	CHECK_INT(c.set.stall_warn, ==, CONFIG_NS_MAX);
+	config_fini(&c);
+	CHECK_INT(config_resolve(&(rln_config){ .embed = true, .stall_warn = 5 },
+				 sizeof(rln_config), sizeof(rln_listen_opts), &c, NULL),
+		  ==, 0);
+	CHECK_INT(c.set.stall_warn, ==, 5);
+	config_fini(&c);
+}
+
 /* ---- listeners */
 
 TEST(config_listen_and_nlisten_go_together)
