@@ -52,7 +52,7 @@ endif()
 function(ringline_flags target)
 	# Empty value: a source that says "#define _GNU_SOURCE" itself does not redefine it.
 	target_compile_definitions(${target} PRIVATE _GNU_SOURCE=
-		$<$<BOOL:${RINGLINE_DEBUG}>:RLN_DEBUG=1>)
+		$<$<BOOL:${RINGLINE_DEBUG}>:RLN_DEBUG=1> $<$<BOOL:${RINGLINE_MARKS}>:RLN_MARKS=1>)
 	target_compile_options(${target} PRIVATE
 		$<$<COMPILE_LANGUAGE:C>:${RINGLINE_WARNINGS}>
 		-fstack-clash-protection ${RINGLINE_SANITIZE_FLAGS})

@@ -338,7 +338,8 @@ RLN_API int rln_adopt_fd(int fd, rln_conn *out);
  *
  * Returns 0, or -EINVAL (no such worker, on_conn NULL), -EBUSY (a task waits on c, or output is
  * queued), -EAGAIN, -ENOMEM, -ESHUTDOWN (that worker is gone), -EOPNOTSUPP, the handle errors.
- * Owner:   takes c, on success only; views of it end. arg is passed on untouched.
+ * Owner:   takes c, on success only; views of it end. arg is passed on untouched. One for which the
+ *          other worker has no memory is reset and on_close told -ENOMEM; the handle may be {0}.
  * Thread:  the worker that owns c.      Waits: no.
  */
 RLN_API int rln_give(rln_conn c, unsigned worker, void (*on_conn)(rln_conn c, void *arg),

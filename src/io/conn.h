@@ -264,7 +264,8 @@ void serve_data(struct conn *c);
 void serve_writable(struct conn *c);
 void serve_closed(struct conn *c);
 void serve_retry_starved(struct io *io);
-bool serve_idle(const struct conn *c); /* request and callback modes: nothing is going on */
+void serve_watch_starved(struct io *io); /* the first of them has changed */
+bool serve_idle(const struct conn *c);	 /* request and callback modes: nothing is going on */
 
 /* ---- close and time (conn_close.c, conn_timer.c) */
 void conn_close(struct conn *c, int err); /* graceful */

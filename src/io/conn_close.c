@@ -54,6 +54,8 @@ static void begin(struct conn *c, int err)
 		list_remove(&c->parked);
 	listener_unqueue(c);
 	list_remove(&c->starve);
+	if (c->starved)
+		serve_watch_starved(io);
 	c->starved = false;
 	conn_timer_update(c);
 	c->is_dirty ? (void)0 : conn_mark(c);

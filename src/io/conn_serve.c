@@ -86,6 +86,18 @@ static int request_main(void *p)
 	}
 }
 
+/*
+ * Each turn tries again. It may have been memory that lacked, and no task may be there whose end
+ * would make the worker turn: so the first of them has its timer.
+ */
+void serve_watch_starved(struct io *io)
+{
+	struct list *n = list_first(&io->starving);
+
+	if (n)
+		conn_timer_update(container_of(n, struct conn, starve));
+}
+
 static void starve(struct conn *c)
 {
 	if (c->starved)
@@ -93,6 +105,7 @@ static void starve(struct conn *c)
 	c->starved = true;
 	c->io->stats.starved++;
 	list_push_back(&c->io->starving, &c->starve);
+	serve_watch_starved(c->io);
 	listen_room_changed(c->io); /* accepting waits until a stack is free */
 }
 
@@ -147,8 +160,10 @@ void serve_retry_starved(struct io *io)
 
 	while ((n = list_first(&io->starving))) {
 		struct conn *c = container_of(n, struct conn, starve);
-		if (!start_task(c))
-			return; /* it stays the first: who waits longest is served next */
+		if (!start_task(c)) { /* it stays the first: who waits longest is served next */
+			serve_watch_starved(io);
+			return;
+		}
 		list_remove(n);
 		c->starved = false;
 	}

@@ -10,6 +10,7 @@
 
 #define LINGER_NS (2 * INT64_C(1000000000))
 #define RETRY_NS 1000000
+#define STARVED_NS 10000000
 
 /*
  * Every time below is in the future, or what it is for changes the state when the timer fires:
@@ -133,6 +134,8 @@ static int64_t next_at(const struct conn *c)
 
 	if (c->life == LIFE_CLOSING)
 		return earlier(at, close_at(c));
+	if (RLN_UNLIKELY(c->starved) && list_first(&c->io->starving) == &c->starve)
+		at = earlier(at, c->io->loop->now_ns + STARVED_NS); /* the turn tries again */
 	if (c->mode->idle_ns > 0)
 		at = earlier(at, idle_at(c));
 	if (RLN_UNLIKELY(c->io->draining))

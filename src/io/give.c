@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "io/renew.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 
 /* What travels: the receiver's as soon as its completion is posted, which may be before ours. */
 struct give_msg {
-	struct conn_mode mode;
+	struct conn_mode *mode; /* the connection's own over there */
 	void *user;
 	unsigned char peer[28];
 	socklen_t peer_bytes;
@@ -41,6 +42,28 @@ struct give {
 	struct give_msg *msg;
 };
 
+static void msg_free(struct give_msg *m)
+{
+	sys_free(m->mode);
+	sys_free(m);
+}
+
+static struct give *give_new(void)
+{
+	struct give *g = sys_zalloc(sizeof *g);
+
+	if (g)
+		g->msg = sys_zalloc(sizeof *g->msg);
+	if (g && g->msg)
+		g->msg->mode = sys_zalloc(sizeof *g->msg->mode);
+	if (g && g->msg && g->msg->mode)
+		return g;
+	if (g)
+		sys_free(g->msg);
+	sys_free(g);
+	return NULL;
+}
+
 /* It did not arrive: the message is ours, the connection has no owner. */
 static void refused(struct give *g, int err)
 {
@@ -51,7 +74,7 @@ static void refused(struct give *g, int err)
 	c->giving = false;
 	c->give = NULL;
 	conn_close(c, err);
-	sys_free(g->msg);
+	msg_free(g->msg);
 	sys_free(g);
 }
 
@@ -113,22 +136,37 @@ void give_step(struct conn *c)
 	op_submit(&c->io->loop->ops, &g->io.op);
 }
 
+/* Not even an object for it: its owner is told, with a handle that names nothing. */
+static void lost(struct io *io, unsigned slot, struct give_msg *g)
+{
+	log_line(RLN_LOG_ERROR, "rln_give: out of memory; connection closed");
+	files_remove(&io->files, slot);
+	renew_dropped(io);
+	if (g->mode->on_close)
+		g->mode->on_close((rln_conn){ 0 }, -ENOMEM, g->mode->close_arg);
+	msg_free(g);
+}
+
+/* It is here, and cannot be served: its owner is told as of any other. */
+static void unserved(struct conn *c)
+{
+	log_line(RLN_LOG_ERROR, "rln_give: out of memory for its input; connection reset");
+	conn_set_life(c, LIFE_OPEN);
+	c->opened = true;
+	c->io->stats.conns_open++;
+	conn_abort(c, -ENOMEM);
+}
+
 void give_open(struct io *io, unsigned slot, struct give_msg *g)
 {
 	struct conn *c = conn_at(io, slot);
-	struct conn_mode *m = sys_alloc(sizeof *m);
-	struct chunk *k = g->bytes ? chunk_heap(io, g->bytes) : NULL;
-	if (!c || !m || (g->bytes && !k) || c->life != LIFE_CLOSED) {
-		log_line(RLN_LOG_ERROR, "rln_give: out of memory; connection closed");
-		files_remove(&io->files, slot);
-		sys_free(m);
-		if (k)
-			chunk_unref(k);
-		sys_free(g);
+	if (!c) {
+		lost(io, slot, g);
 		return;
 	}
-	*m = g->mode;
-	conn_open(c, m, g->family);
+	struct chunk *k = g->bytes ? chunk_heap(io, g->bytes) : NULL;
+	bool short_of_memory = g->bytes && !k;
+	conn_open(c, g->mode, g->family);
 	c->own_mode = true;
 	c->user = g->user;
 	memcpy(c->peer.raw, g->peer, g->peer_bytes);
@@ -141,9 +179,13 @@ void give_open(struct io *io, unsigned slot, struct give_msg *g)
 	}
 	if (g->read_err)
 		conn_set_read(c, READ_ERROR, g->read_err); /* INV-20 */
-	sys_free(g);
+	sys_free(g);					   /* its mode is the connection's now */
 	io->stats.taken++;
 	listen_room_changed(io); /* the slot may have been promised to a client */
+	if (short_of_memory) {
+		unserved(c);
+		return;
+	}
 	conn_serve(c);
 	if (io->cancelled)
 		conn_abort(c, -ESHUTDOWN); /* too late: it ends as all others have */
@@ -189,11 +231,7 @@ int rln_give(rln_conn h, unsigned worker, void (*on_conn)(rln_conn c, void *arg)
 		return -EBUSY;
 	if (worker == io->cfg.worker)
 		return -EINVAL;
-	struct give *g = sys_zalloc(sizeof *g);
-	if (g && !(g->msg = sys_zalloc(sizeof *g->msg))) {
-		sys_free(g);
-		g = NULL;
-	}
+	struct give *g = give_new();
 	if (!g)
 		return -ENOMEM;
 	op_io_init(&g->io, OP_MSG_RING_FD, sent);
@@ -201,12 +239,12 @@ int rln_give(rln_conn h, unsigned worker, void (*on_conn)(rln_conn c, void *arg)
 	g->to = worker;
 	g->conn = c;
 	struct give_msg *m = g->msg;
-	m->mode = *c->mode;
-	m->mode.cb = NULL;
-	m->mode.on_request = NULL;
-	m->mode.on_conn = on_conn;
-	m->mode.arg = arg;
-	m->mode.listener = NULL; /* of this worker; the connection counts against none there */
+	*m->mode = *c->mode;
+	m->mode->cb = NULL;
+	m->mode->on_request = NULL;
+	m->mode->on_conn = on_conn;
+	m->mode->arg = arg;
+	m->mode->listener = NULL; /* of this worker; the connection counts against none there */
 	m->user = c->user;
 	m->family = c->family;
 	memcpy(m->peer, c->peer.raw, c->peer_bytes);

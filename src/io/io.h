@@ -83,7 +83,7 @@ struct io {
 	unsigned drain_passes; /* turns until idle connections close */
 	uint64_t closed_kept;  /* sockets closed since receives were last renewed */
 	unsigned renew_page;
-	bool renewing;
+	bool renewing, renew_again;
 	/*
 	 * rln_give, set by rt/. ring_of: the ring fd of another worker of this runtime, or -errno.
 	 * give_begin: the same, and if it succeeds that worker does not stop before give_end, which

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "io/renew.h"
 #include <errno.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ void listen_accepted(struct listener *l, unsigned slot, const void *peer, sockle
 	if (!c) {
 		io->stats.accept_errors++;
 		files_remove(&io->files, slot);
+		renew_dropped(io);
 		return;
 	}
 	if (c->life != LIFE_CLOSED) {

@@ -12,6 +12,16 @@
 
 #define RENEW_LOOKS 64 /* page pointers looked at in a turn */
 
+static void begin(struct io *io)
+{
+	io->renew_again = io->renewing;
+	if (io->renewing)
+		return;
+	io->renewing = true;
+	io->renew_page = 0;
+	io->closed_kept = 0;
+}
+
 /* INV-82 */
 void renew_closed(struct io *io, const struct conn *c)
 {
@@ -22,11 +32,13 @@ void renew_closed(struct io *io, const struct conn *c)
 	if (c->family &&
 	    (io->closed_kept < io->cfg.renew_after || io->closed_kept < io->stats.conns_owned))
 		return;
-	if (io->renewing)
-		return;
-	io->renewing = true;
-	io->renew_page = 0;
-	io->closed_kept = 0;
+	begin(io);
+}
+
+void renew_dropped(struct io *io)
+{
+	if (!io->caps->close_sends_fin)
+		begin(io);
 }
 
 void renew_step(struct io *io)
@@ -44,4 +56,6 @@ void renew_step(struct io *io)
 		conn_recv_disarm(c);
 	}
 	io->renewing = io->renew_page < io->pages;
+	if (!io->renewing && io->renew_again)
+		begin(io); /* receives that were armed again before the last one went */
 }

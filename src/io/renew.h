@@ -10,6 +10,9 @@
 
 /* The slot of c was emptied. */
 void renew_closed(struct io *io, const struct conn *c);
+/* A slot was emptied without a close: nobody shut its socket down, so the peer waits for the
+ * release. */
+void renew_dropped(struct io *io);
 /* A turn's part of the work, while io->renewing. */
 void renew_step(struct io *io);
 

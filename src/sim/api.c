@@ -67,6 +67,8 @@ static unsigned class_of(enum world_fault f)
 	case FAULT_SHORT_SEND:
 	case FAULT_SHORT_WAITALL:
 	case FAULT_FILE_SHORT:
+	case FAULT_SEND_ERR:
+	case FAULT_RECV_ERR:
 		return RLN_SIM_SHORT;
 	case FAULT_ENOBUFS:
 	case FAULT_EBUSY:

@@ -81,6 +81,8 @@ bool ring_post(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t fla
 	}
 	cqe_queue(&r->backlog, &c);
 	r->w->stats.overflows++;
+	if (r->w->cfg.on_hit && user_data)
+		hit_tell(r->w, HIT_OVERFLOW, r->fd, user_data);
 	r->sq_flags |= IORING_SQ_CQ_OVERFLOW;
 	return false;
 }
@@ -227,6 +229,7 @@ static int sim_setup(struct io_uring *u, unsigned entries, struct io_uring_param
 	r->w = w;
 	r->self = f;
 	f->ring = r;
+	r->fd = fd;
 	r->id = ++w->ring_ids;
 	list_init(&r->pending);
 	list_init(&r->run);
@@ -346,8 +349,10 @@ static unsigned submit(struct sim_ring *r, unsigned count)
 	while (n < count && (err == 0 || r->setup & IORING_SETUP_SUBMIT_ALL)) {
 		struct sim_req *q;
 
-		if (n && !first && fault(w, FAULT_PARTIAL))
+		if (n && !first && fault(w, FAULT_PARTIAL)) {
+			hit_queued(r, HIT_PARTIAL);
 			break;
+		}
 		q = take_sqe(r);
 		n++;
 		if (!q)
@@ -486,8 +491,10 @@ static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
 			return 0;
 		if (w->now >= deadline)
 			return -ETIME;
-		if (fault(w, FAULT_EINTR))
+		if (fault(w, FAULT_EINTR)) {
+			hit_ring(w, HIT_EINTR, r->fd);
 			return -EINTR;
+		}
 		if (w->cfg.block) {
 			w->cfg.block(w, r, deadline, w->cfg.ctx);
 			continue;
@@ -533,8 +540,10 @@ static int enter_deadline(struct world *w, unsigned flags, const void *arg, size
 static void shake(struct world *w)
 {
 	world_run_until(w, w->now + 1 + (int64_t)world_rand(w, 500));
-	if (chance(w, 16) && fault(w, FAULT_TIME_JUMP))
+	if (chance(w, 16) && fault(w, FAULT_TIME_JUMP)) {
+		hit_ring(w, HIT_FREEZE, -1);
 		world_run_until(w, w->now + (int64_t)world_rand(w, 10000000000));
+	}
 	if (!chance(w, 4) || !fault(w, FAULT_RESET))
 		return;
 	list_for_each (n, &w->socks) {
@@ -542,7 +551,7 @@ static void shake(struct world *w)
 
 		if (s->state != SOCK_CONNECTED || s->family == AF_UNIX || !chance(w, 4))
 			continue;
-		sock_break(s, chance(w, 4) ? -ETIMEDOUT : -ECONNRESET, true);
+		sock_break(s, chance(w, 2) ? -ETIMEDOUT : -ECONNRESET, true);
 		return;
 	}
 }
@@ -570,8 +579,10 @@ static int sim_enter(struct io_uring *u, unsigned to_submit, unsigned min_comple
 		return res;
 	groups_look(r);
 	if (to_submit) {
-		if (fault(w, FAULT_EBUSY))
+		if (fault(w, FAULT_EBUSY)) {
+			hit_queued(r, HIT_EBUSY);
 			return chance(w, 2) ? -EBUSY : -EAGAIN;
+		}
 		n = submit(r, to_submit);
 		reqs_post(r, false);
 		if (n != to_submit)

@@ -141,6 +141,7 @@ struct sim_ring {
 	struct list node; /* world.rings */
 	struct world *w;
 	struct sim_file *self;
+	int fd;
 	unsigned id, setup, sq_entries, cq_entries, sqe_bytes, cqe_bytes;
 	unsigned head, tail, sq_flags, dropped, mask_sq, entries_sq;
 	unsigned cq_head, cq_tail, cq_flags, overflow, mask_cq, entries_cq;
@@ -242,6 +243,17 @@ size_t rand_size(struct world *w, size_t max); /* 1..max, small ones more often 
 void trace_line(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Costs one branch when nobody looks. */
 #define sim_trace(w, ...) ((w)->trace || (w)->kept ? trace_line(w, __VA_ARGS__) : (void)0)
+
+/* sim_hit.c: whoever counts hits is told. Each costs one branch when nobody does. */
+void hit_tell_req(const struct sim_req *q, enum world_hit h);
+void hit_tell_sock(const struct sim_sock *s, enum world_hit h);
+void hit_tell_queued(const struct sim_ring *r, enum world_hit h);
+void hit_tell(struct world *w, enum world_hit h, int ring_fd, uint64_t user_data);
+/* The operation; the connection whose end s is; what stands in the SQ; a ring (-1: all). */
+#define hit_req(q, h) ((q)->ring->w->cfg.on_hit ? hit_tell_req((q), (h)) : (void)0)
+#define hit_sock(s, h) ((s)->w->cfg.on_hit ? hit_tell_sock((s), (h)) : (void)0)
+#define hit_queued(r, h) ((r)->w->cfg.on_hit ? hit_tell_queued((r), (h)) : (void)0)
+#define hit_ring(w, h, fd) ((w)->cfg.on_hit ? hit_tell((w), (h), (fd), 0) : (void)0)
 
 /* sim_file.c */
 struct sim_file *file_new(enum sim_kind kind);

@@ -33,9 +33,11 @@ int req_cancel(struct sim_req *q)
 	    (fault(w, FAULT_CANCEL_LATE) || (q->punted && chance(w, 2)))) {
 		q->cancel_at = w->now + latency(w);
 		w->stats.cancel_late++;
+		hit_req(q, HIT_CANCEL_LATE);
 		return -EALREADY;
 	}
 	w->stats.cancel_hit++;
+	hit_req(q, q->done ? HIT_CANCEL_PART : HIT_CANCEL);
 	if (q->done) {
 		w->stats.cancel_partial++;
 		q->fail = true;
@@ -87,8 +89,11 @@ static int cancel_matching(struct sim_ring *r, const struct match *m, const stru
 		if (!all)
 			break;
 	}
-	if (!count)
+	if (!count) {
 		r->w->stats.cancel_miss++;
+		if (!m->flags && r->w->cfg.on_hit)
+			hit_tell(r->w, HIT_CANCEL_MISS, r->fd, m->user_data);
+	}
 	if (all)
 		return count;
 	return late ? late : count ? 0 : -ENOENT;

@@ -178,6 +178,8 @@ static int msg_fd(struct sim_req *q, struct sim_ring *to)
 	if (from >= q->ring->file_count || !q->ring->files[from])
 		return -EBADF;
 	res = slot_install(to, file_ref(q->ring->files[from]), q->sqe.file_index);
+	if (res < 0)
+		hit_req(q, HIT_GIVE_ERR);
 	if (res >= 0 && !(q->sqe.msg_ring_flags & IORING_MSG_RING_CQE_SKIP))
 		ring_message(to, q->sqe.off, res, 0, q->seq);
 	return res;

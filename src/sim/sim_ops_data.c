@@ -95,12 +95,15 @@ static int recv_select(struct sim_req *q, struct sim_sock *s)
 	ssize_t got;
 
 	if (!b || (sock_readable(s) && fault(w, FAULT_ENOBUFS))) {
+		hit_req(q, HIT_NOBUFS);
 		req_finish(q, -ENOBUFS, 0);
 		return RUN_DONE;
 	}
 	n = q->sqe.len && q->sqe.len < b->len ? q->sqe.len : b->len;
-	if (fault(w, FAULT_SHORT_RECV))
+	if (fault(w, FAULT_SHORT_RECV)) {
+		hit_req(q, HIT_SHORT_RECV);
 		n = rand_size(w, n);
+	}
 	mem_user(b->addr, b->len);
 	got = sock_recv(s, b->addr, n);
 	mem_kernel(b->addr, b->len);
@@ -113,6 +116,8 @@ static int recv_select(struct sim_req *q, struct sim_sock *s)
 	}
 	flags |= recv_flags(s);
 	if (got <= 0 || !req_multishot(q) || fault(w, FAULT_MULTI_END) || ring_cq_full(q->ring)) {
+		if (got > 0 && req_multishot(q))
+			hit_req(q, HIT_MULTI_END);
 		req_finish(q, (int32_t)got, flags);
 		return RUN_DONE;
 	}
@@ -133,6 +138,8 @@ static int recv_into(struct sim_req *q, struct sim_sock *s)
 		uint8_t *p = iov_at(q, &n);
 		bool part = fault(w, FAULT_SHORT_RECV);
 
+		if (part)
+			hit_req(q, HIT_SHORT_RECV);
 		got = sock_recv(s, p, part ? rand_size(w, n) : n);
 		if (got <= 0)
 			break;
@@ -160,6 +167,13 @@ static int recv_run(struct sim_req *q)
 	q->tried = true;
 	if (!s) {
 		req_finish(q, -ENOTSOCK, 0);
+		return RUN_DONE;
+	}
+	/* KERNEL(6.1): -ERESTARTSYS of a worker thread, or a socket that it may not wait for. */
+	if (!q->done && fault(q->ring->w, FAULT_RECV_ERR)) {
+		hit_req(q, HIT_RECV_ERR);
+		q->fail = true;
+		req_finish(q, chance(q->ring->w, 2) ? -EINTR : -EAGAIN, 0);
 		return RUN_DONE;
 	}
 	return selects(q) ? recv_select(q, s) : recv_into(q, s);
@@ -196,6 +210,7 @@ static int zc_prep_notif(struct sim_req *q)
 	if (!fault(q->ring->w, FAULT_ZC_REFUSED))
 		return 0;
 	q->refused = true;
+	hit_req(q, HIT_ZC_REFUSED);
 	return -ENOMEM;
 }
 
@@ -249,7 +264,21 @@ static size_t send_step(struct sim_req *q, struct sim_sock *s, size_t n, bool *p
 	*part = fault(q->ring->w, FAULT_SHORT_SEND);
 	if (!*part || !room)
 		return n;
+	hit_req(q, HIT_SHORT_SEND);
 	return rand_size(q->ring->w, n < room ? n : room);
+}
+
+/* KERNEL(6.1): no memory for the copy of its header, or for the segment (sk_stream_alloc_skb). */
+static bool send_refused(struct sim_req *q)
+{
+	static const int errs[] = { -ENOMEM, -ENOBUFS, -EAGAIN, -EINTR };
+
+	if (q->done || !q->total || send_is_zc(q) || !fault(q->ring->w, FAULT_SEND_ERR))
+		return false;
+	hit_req(q, HIT_SEND_ERR);
+	q->fail = true;
+	req_finish(q, errs[world_rand(q->ring->w, 4)], 0);
+	return true;
 }
 
 static int send_run(struct sim_req *q)
@@ -263,11 +292,16 @@ static int send_run(struct sim_req *q)
 		req_finish(q, -ENOTSOCK, 0);
 		return RUN_DONE;
 	}
+	if (send_refused(q))
+		return RUN_DONE;
 	if (send_is_zc(q) && !q->zc_decided) {
 		q->zc_decided = true;
 		q->zc_late = fault(w, FAULT_ZC_LATE);
+		if (q->zc_late)
+			hit_req(q, HIT_ZC_LATE);
 		if (fault(w, FAULT_ZC_REFUSED)) { /* RLIMIT_MEMLOCK: with a notification */
 			q->fail = true;
+			hit_req(q, HIT_ZC_DENIED);
 			req_finish(q, -ENOMEM, 0);
 			return RUN_DONE;
 		}
@@ -285,8 +319,10 @@ static int send_run(struct sim_req *q)
 		if (part || (!all && s->err))
 			break;
 	}
-	if (all && q->done && q->done < q->total && fault(w, FAULT_SHORT_WAITALL))
+	if (all && q->done && q->done < q->total && fault(w, FAULT_SHORT_WAITALL)) {
+		hit_req(q, HIT_SHORT_WAITALL);
 		put = -ENOBUFS; /* an error behind the first bytes is not told */
+	}
 	if (q->done == q->total || (q->done && !all)) {
 		req_finish(q, (int32_t)q->done, 0);
 		return RUN_DONE;

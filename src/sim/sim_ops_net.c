@@ -72,6 +72,7 @@ static int accept_run(struct sim_req *q)
 		return RUN_DONE;
 	}
 	if (fault(w, FAULT_ACCEPT_ERR)) {
+		hit_req(q, HIT_ACCEPT_ERR);
 		req_finish(q, accept_error(q, l), 0);
 		return RUN_DONE;
 	}
@@ -86,6 +87,8 @@ static int accept_run(struct sim_req *q)
 	else
 		w->stats.accepts++;
 	if (res < 0 || !req_multishot(q) || fault(w, FAULT_MULTI_END) || ring_cq_full(q->ring)) {
+		if (res >= 0 && req_multishot(q))
+			hit_req(q, HIT_MULTI_END);
 		req_finish(q, res, 0);
 		return RUN_DONE;
 	}
@@ -149,7 +152,9 @@ static int connect_run(struct sim_req *q)
 		q->hold = w->now + 1000000000;
 		return RUN_WAIT;
 	}
-	if (res == 0)
+	if (res < 0)
+		hit_req(q, HIT_CONNECT_ERR);
+	else
 		w->stats.connects++;
 	req_finish(q, res == -EAGAIN ? -ETIMEDOUT : res, 0);
 	return RUN_DONE;

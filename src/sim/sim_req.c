@@ -78,8 +78,10 @@ static bool req_try(struct sim_req *q)
 		return false;
 	if (!q->decided) {
 		q->decided = true;
-		if (!op->at_once && fault(w, FAULT_DEFER))
+		if (!op->at_once && fault(w, FAULT_DEFER)) {
+			hit_req(q, HIT_DEFER);
 			q->hold = w->now + latency(w);
+		}
 	}
 	if (w->now < q->hold)
 		return false;
@@ -194,6 +196,8 @@ void req_finish(struct sim_req *q, int32_t res, uint32_t flags)
 		q->flags |= IORING_CQE_F_MORE;
 	q->next = q->timeout = NULL;
 	q->hold = fault(w, FAULT_HOLD) ? w->now + latency(w) : 0;
+	if (q->hold)
+		hit_req(q, HIT_HOLD);
 	list_push_back(&q->ring->run, &q->node);
 	if (lt) {
 		lt->watched = NULL;
@@ -274,6 +278,8 @@ static void req_post(struct sim_req *q)
 	list_remove(&q->node);
 	q->state = REQ_NOTIF;
 	q->hold = fault(r->w, FAULT_HOLD) ? r->w->now + latency(r->w) : 0;
+	if (q->hold)
+		hit_req(q, HIT_HOLD);
 	list_push_back(&r->notifs, &q->node);
 }
 

@@ -158,6 +158,7 @@ void sock_break(struct sim_sock *s, int err, bool tell_other)
 	if (s->state != SOCK_CONNECTED || s->hup)
 		return;
 	sim_trace(s->w, "sock %u broken: %s", s->id, strerror(-err));
+	hit_sock(s, err == -ETIMEDOUT ? HIT_TIMEOUT : HIT_RESET);
 	s->hup = true;
 	if (s->family != AF_UNIX) { /* there a reset is told also after the end */
 		s->fin_said = s->fin_said && s->rx_bytes <= s->rcvbuf; /* else on its way */
@@ -203,6 +204,7 @@ static void sock_fin(struct sim_sock *s)
 	if (o)
 		o->fin_said = true;
 	if (o && !o->fin_in) {
+		hit_sock(o, HIT_FIN);
 		o->fin_in = true;
 		o->news++;
 		sock_wake(o);

@@ -42,6 +42,7 @@ bool alloc_fails(struct world *w)
 {
 	if (chance(w, w->cfg.alloc_one_in)) {
 		w->stats.allocs_failed++;
+		hit_ring(w, HIT_ALLOC, 0);
 		return true;
 	}
 	return ++w->stats.allocs == w->cfg.fail_alloc;

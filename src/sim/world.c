@@ -240,9 +240,17 @@ void world_run_until(struct world *w, int64_t t)
 		w->now = t;
 }
 
+void world_scarce(struct world *w, unsigned one_in)
+{
+	w->cfg.alloc_one_in = one_in;
+	if (one_in) /* what finds no memory is dropped as it stands */
+		judge_free(w);
+}
+
 void world_calm(struct world *w)
 {
 	memset(w->rate, RATE_OFF, sizeof(w->rate));
+	w->cfg.alloc_one_in = 0;
 }
 
 size_t world_alloc_bytes(const struct world *w)

@@ -38,7 +38,9 @@
 	X(CONNECT_ERR, "a connect fails")                                      \
 	X(FILE_SHORT, "a read or write of a file moves fewer bytes")           \
 	X(FILE_EIO, "a read, a write or a sync of a file fails")               \
-	X(FILE_FULL, "the disk or the quota is full")
+	X(FILE_FULL, "the disk or the quota is full")                          \
+	X(SEND_ERR, "a send is refused for the moment")                        \
+	X(RECV_ERR, "a receive is interrupted")
 
 enum world_fault {
 #define WORLD_FAULT_ENUM(id, what) FAULT_##id,
@@ -47,6 +49,55 @@ enum world_fault {
 		FAULT_COUNT
 };
 const char *world_fault_name(enum world_fault f);
+
+/*
+ * What may happen to a connection, or to the worker it is on, at a bad moment: what is injected,
+ * and what peers and full queues do. X(NAME, "in words")
+ */
+#define WORLD_HITS(X)                                                          \
+	X(DEFER, "an operation that could run now runs later")                 \
+	X(HOLD, "the completion of an operation that has run is posted later") \
+	X(SHORT_RECV, "a receive takes fewer bytes than there are")            \
+	X(SHORT_SEND, "a send takes fewer bytes than there is room")           \
+	X(SHORT_WAITALL, "a send with MSG_WAITALL ends short")                 \
+	X(SEND_ERR, "a send is refused for the moment")                        \
+	X(RECV_ERR, "a receive is interrupted")                                \
+	X(NOBUFS, "a receive finds no buffer")                                 \
+	X(MULTI_END, "a multishot ends with a good result")                    \
+	X(ZC_LATE, "a zero-copy notification waits for the reader")            \
+	X(ZC_REFUSED, "a zero-copy send fails and owes no notification")       \
+	X(ZC_DENIED, "a zero-copy send fails and owes one")                    \
+	X(ACCEPT_ERR, "an accept fails")                                       \
+	X(CONNECT_ERR, "a connect fails")                                      \
+	X(GIVE_ERR, "a connection cannot be passed to another ring")           \
+	X(CANCEL, "a cancel ends an operation")                                \
+	X(CANCEL_PART, "a cancel ends an operation that had moved bytes")      \
+	X(CANCEL_LATE, "a cancel answers -EALREADY and works later, or not")   \
+	X(CANCEL_MISS, "a cancel finds its operation run already")             \
+	X(OVERFLOW, "a completion finds the completion queue full")            \
+	X(PARTIAL, "enter does not consume an operation yet")                  \
+	X(EBUSY, "enter refuses to submit (EBUSY, EAGAIN)")                    \
+	X(EINTR, "enter is interrupted while it waits")                        \
+	X(FIN, "the peer ends its stream")                                     \
+	X(RESET, "a reset arrives")                                            \
+	X(TIMEOUT, "the network gives the connection up")                      \
+	X(FREEZE, "the machine stops for seconds")                             \
+	X(STALL, "one worker stops for long, the others do not")               \
+	X(ALLOC, "an allocation fails")
+
+enum world_hit {
+#define WORLD_HIT_ENUM(id, what) HIT_##id,
+	WORLD_HITS(WORLD_HIT_ENUM)
+#undef WORLD_HIT_ENUM
+		HIT_COUNT
+};
+
+/* Whom it hits, as far as the kernel's side can tell. */
+struct world_where {
+	int ring_fd;	    /* -1: every ring; 0: that of whoever runs */
+	int slot;	    /* direct descriptor of that ring; -1: see user_data */
+	uint64_t user_data; /* of the operation; 0 (and no slot): all of the ring */
+};
 
 /* What every run must keep. X(NAME, "in words") */
 #define WORLD_PROPS(X)                                                                     \
@@ -118,6 +169,8 @@ struct world_config {
 	 */
 	void (*block)(struct world *w, struct sim_ring *r, int64_t deadline, void *ctx);
 	void (*preempt)(struct world *w, void *ctx);
+	/* A hit, just before it happens. For those who count: must change nothing. NULL: nobody. */
+	void (*on_hit)(struct world *w, enum world_hit h, const struct world_where *at);
 	unsigned alloc_one_in; /* allocations fail by chance; 0: none */
 	bool rings_by_hand;    /* on_wait speaks for the other rings as well (world_ring_next) */
 	/* A PEER_DRINK got other bytes there than it should: may name a narrower property than P3.
@@ -175,6 +228,8 @@ int64_t world_ring_next(const struct world *w, int ring_fd);
 void world_run_until(struct world *w, int64_t t);
 /* A signal comes: whoever watches it hears of it. Returns how many do. */
 unsigned world_signal(struct world *w, int signo);
+/* From here on one allocation in n fails, until the world is calm; 0: none. */
+void world_scarce(struct world *w, unsigned one_in);
 /* Faults off from here on: everything must come to its end now. */
 void world_calm(struct world *w);
 /*

@@ -60,6 +60,13 @@ struct echo_config {
 	bool zero_copy;
 };
 
+/* Ended, or refused for the moment: the connection is well. */
+static bool echo_again(int res)
+{
+	return res == -ENOBUFS || res == -ENOMEM || res == -EAGAIN || res == -EINTR ||
+	       res == -ECANCELED;
+}
+
 static void echo_step(struct echo_conn *c);
 
 static void echo_recv_done(struct op_io *io, const struct op_event *ev)
@@ -88,7 +95,7 @@ static void echo_recv_done(struct op_io *io, const struct op_event *ev)
 		op_reset(&io->op);
 	if (ev->res == 0)
 		c->eof = true;
-	else if (ev->res < 0 && ev->res != -ENOBUFS && ev->res != -ECANCELED)
+	else if (ev->res < 0 && !echo_again(ev->res))
 		c->broken = true;
 }
 
@@ -101,7 +108,7 @@ static void echo_send_done(struct op_io *io, const struct op_event *ev)
 		c->sending = NULL;
 		s->c = NULL;
 		if (ev->res < 0) {
-			c->broken = c->broken || (ev->res != -ENOMEM && ev->res != -ECANCELED);
+			c->broken = c->broken || !echo_again(ev->res);
 		} else {
 			c->queued -= (size_t)ev->res;
 			memmove(c->queue, c->queue + ev->res, c->queued);

@@ -70,7 +70,9 @@ static const struct world_config conf_world = {
 		   [FAULT_CONNECT_ERR] = RATE_OFF,
 		   [FAULT_FILE_SHORT] = RATE_OFF,
 		   [FAULT_FILE_EIO] = RATE_OFF,
-		   [FAULT_FILE_FULL] = RATE_OFF },
+		   [FAULT_FILE_FULL] = RATE_OFF,
+		   [FAULT_SEND_ERR] = RATE_OFF,
+		   [FAULT_RECV_ERR] = RATE_OFF },
 };
 
 /* The distinct outcomes of one row, and the first seed of each. */

@@ -93,6 +93,43 @@ TEST_LIMIT(driver_runs_as_many_as_asked, 60)
 	CHECK_HAS(last_line(out), ", 0 failures");
 }
 
+/* Does the report say that what never met a connection in that state? */
+static bool never(const char *report, const char *what, const char *state)
+{
+	char line[1000];
+	const char *at;
+
+	snprintf(line, sizeof(line), "  never: %s x ", what);
+	at = strstr(report, line);
+	if (!at)
+		return false;
+	snprintf(line, sizeof(line), "%.*s ", (int)strcspn(at + 1, "\n"), at + 1);
+	char word[50];
+	snprintf(word, sizeof(word), " %s ", state);
+	return strstr(line, word) != NULL;
+}
+
+TEST_LIMIT(driver_cells_that_nothing_hits_are_named, 60)
+{
+	static char out[100000];
+	unsigned hit, possible;
+
+	CHECK_INT(driver("--runs 3000 --cells --quiet", out, sizeof(out)), ==, 0);
+	const char *line = strstr(out, "cells hit ");
+	CHECK(line && sscanf(line, "cells hit %u of %u", &hit, &possible) == 2);
+	printf("  cells hit %u of %u\n", hit, possible);
+	CHECK_INT(hit, >, possible / 2);
+	CHECK(!strstr(out, "WRONG")); /* the table of impossible ones is true */
+	CHECK(!never(out, "SHORT_RECV", "OPEN"));
+	CHECK(!never(out, "STALL", "OPEN"));
+	/* one class of faults off: its cells are not hit, others still are */
+	CHECK_INT(driver("--runs 3000 --cells --quiet --without SHORT_RECV", out, sizeof(out)), ==,
+		  0);
+	CHECK(never(out, "SHORT_RECV", "OPEN"));
+	CHECK(never(out, "SHORT_RECV", "MULTI"));
+	CHECK(!never(out, "SHORT_SEND", "OPEN"));
+}
+
 TEST(driver_refuses_what_it_does_not_know)
 {
 	char out[8000];

@@ -41,7 +41,7 @@ struct run_options {
 	double seconds;	       /* 0: no end but count */
 	unsigned jobs;
 	bool twice; /* every seed twice, hashes compared; else one in 32 */
-	bool quiet, table, keep_going;
+	bool quiet, table, keep_going, cells;
 	struct tweak tweak;
 };
 /* Returns the exit status. */

@@ -2,6 +2,7 @@
  * The program of ./dev sim. One seed: that schedule, exactly, and its hash. Else: many, until a
  * number or a time is reached or one fails.
  */
+#include "cells.h"
 #include "driver.h"
 #include <errno.h>
 #include <getopt.h>
@@ -37,6 +38,8 @@ static void usage(FILE *to)
 	      "  --keep-going       do not stop at the first failure\n"
 	      "  --trace            with --seed: print every event\n"
 	      "  --table            what was injected\n"
+	      "  --cells            what met which state of a connection, and marks of the "
+	      "library\n"
 	      "of a schedule, as a failure prints it:\n"
 	      "  --calm-at N        no fault after the Nth enter\n"
 	      "  --without CLASS    that class of faults is off\n"
@@ -54,6 +57,7 @@ enum {
 	O_KEEP,
 	O_TRACE,
 	O_TABLE,
+	O_CELLS,
 	O_CALM,
 	O_WITHOUT,
 	O_PEERS,
@@ -64,25 +68,18 @@ enum {
 	O_QUIET
 };
 
-static const struct option options[] = { { "seed", 1, NULL, O_SEED },
-					 { "first", 1, NULL, O_FIRST },
-					 { "runs", 1, NULL, O_RUNS },
-					 { "seconds", 1, NULL, O_SECONDS },
-					 { "jobs", 1, NULL, O_JOBS },
-					 { "twice", 0, NULL, O_TWICE },
-					 { "keep-going", 0, NULL, O_KEEP },
-					 { "trace", 0, NULL, O_TRACE },
-					 { "table", 0, NULL, O_TABLE },
-					 { "calm-at", 1, NULL, O_CALM },
-					 { "without", 1, NULL, O_WITHOUT },
-					 { "peers-off", 1, NULL, O_PEERS },
-					 { "halve", 1, NULL, O_HALVE },
-					 { "one-worker", 0, NULL, O_ONE },
-					 { "no-clients", 0, NULL, O_NO_CLIENTS },
-					 { "no-chat", 0, NULL, O_NO_CHAT },
-					 { "quiet", 0, NULL, O_QUIET },
-					 { "help", 0, NULL, 'h' },
-					 { NULL, 0, NULL, 0 } };
+static const struct option options[] = {
+	{ "seed", 1, NULL, O_SEED },	   { "first", 1, NULL, O_FIRST },
+	{ "runs", 1, NULL, O_RUNS },	   { "seconds", 1, NULL, O_SECONDS },
+	{ "jobs", 1, NULL, O_JOBS },	   { "twice", 0, NULL, O_TWICE },
+	{ "keep-going", 0, NULL, O_KEEP }, { "trace", 0, NULL, O_TRACE },
+	{ "table", 0, NULL, O_TABLE },	   { "cells", 0, NULL, O_CELLS },
+	{ "calm-at", 1, NULL, O_CALM },	   { "without", 1, NULL, O_WITHOUT },
+	{ "peers-off", 1, NULL, O_PEERS }, { "halve", 1, NULL, O_HALVE },
+	{ "one-worker", 0, NULL, O_ONE },  { "no-clients", 0, NULL, O_NO_CLIENTS },
+	{ "no-chat", 0, NULL, O_NO_CHAT }, { "quiet", 0, NULL, O_QUIET },
+	{ "help", 0, NULL, 'h' },	   { NULL, 0, NULL, 0 }
+};
 
 static void bad(const char *what, const char *arg)
 {
@@ -181,6 +178,9 @@ static void run_option(struct command *c, int opt, const char *arg)
 	case O_TABLE:
 		o->table = true;
 		break;
+	case O_CELLS:
+		o->cells = true;
+		break;
 	case O_QUIET:
 		o->quiet = true;
 		break;
@@ -202,6 +202,8 @@ static int run_one(const struct command *c)
 		setenv("RINGLINE_SIM_TRACE", "1", 1);
 	seed_running(c->seed);
 	schedule_run(c->seed, &c->run.tweak, &o);
+	if (c->run.cells)
+		cells_report(true);
 	printf("%llu completions, %llu enters, %llu faults, %llu bytes, %u of %u peers clean\n",
 	       (unsigned long long)o.completions, (unsigned long long)o.enters,
 	       (unsigned long long)o.faults, (unsigned long long)o.bytes, o.clean, o.peers);

@@ -35,6 +35,8 @@ struct play {
 	struct world *w;
 	struct rig rig;
 	const struct tweak *tweak;
+	bool scarce;	/* allocations fail */
+	bool few;	/* hardly any tasks, so that connections wait for one; none to itself */
 	bool strict;	/* no connection breaks: every honest peer must end clean */
 	bool rude;	/* handlers reset and close at random */
 	bool deadlines; /* handlers receive under deadlines */

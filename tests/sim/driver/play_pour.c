@@ -55,6 +55,10 @@ static ssize_t pour_some(rln_conn c, struct pour *p)
 	if (r > 0 && (size_t)r != n)
 		world_violates(play.w, PROP_P1, "a send of %zu returned %zd", n, r);
 	p->accepted += r > 0 ? n : 0;
+	if (r == -ENOMEM && p->shared) { /* the others' bytes must not follow a gap */
+		p->closed = true;
+		(void)rln_reset(c);
+	}
 	/* nothing waits between queueing what is copied and the return of the call */
 	if (r > 0 && p->closed && copied && !play.guarded)
 		world_violates(play.w, PROP_P1, "bytes accepted for a closed connection");

@@ -47,8 +47,8 @@ static bool give_away(rln_conn c)
 		return false;
 	int e = rln_give(c, other_worker(), task_echo, &play);
 
-	if (e && e != -EBUSY && e != -ECONNRESET && e != -ETIMEDOUT && e != -EPIPE &&
-	    e != -ESHUTDOWN && e != -ECANCELED && e != -EBADF)
+	if (e && !(e == -ENOMEM && play.scarce) && e != -EBUSY && e != -ECONNRESET &&
+	    e != -ETIMEDOUT && e != -EPIPE && e != -ESHUTDOWN && e != -ECANCELED && e != -EBADF)
 		world_fail(play.w, "rln_give: %d", e);
 	play.gifts += !e;
 	return !e;
@@ -134,7 +134,11 @@ static int request_echo(rln_conn c, void *arg)
 		return n < 0 ? (int)n : RLN_CLOSE;
 	if (be_rude(c, 30))
 		return RLN_KEEP;
-	return rig_send(&play.rig, c, v.data, v.len) < 0 ? RLN_CLOSE : RLN_KEEP;
+	if (rig_send(&play.rig, c, v.data, v.len) < 0)
+		return RLN_CLOSE;
+	if (play.workers > 1 && play_chance(12))
+		(void)give_away(c);
+	return RLN_KEEP;
 }
 
 /* ---- callback mode */
@@ -152,7 +156,10 @@ static size_t data_echo(rln_conn c, const uint8_t *p, size_t n, void *arg)
 		return 0;
 	if (n > 1 && play_chance(3))
 		n = 1 + play_rand(n);
-	return rln_send_nowait(c, p, n) < 0 ? 0 : n;
+	ssize_t sent = rln_send_nowait(c, p, n);
+	if (sent == -ENOMEM) /* -EAGAIN alone is answered by writable */
+		(void)rln_reset(c);
+	return sent < 0 ? 0 : n;
 }
 
 static void eof_close(rln_conn c, void *arg)

@@ -2,6 +2,7 @@
  * Many seeds: runner processes that share out the seeds, the progress they report, and what becomes
  * of a failure. A runner that fails dies of it; its memory is not to be trusted any more.
  */
+#include "cells.h"
 #include "driver.h"
 #include <errno.h>
 #include <signal.h>
@@ -16,8 +17,9 @@
 
 #define JOBS_MAX 64
 #define TWICE_EVERY 32
-#define STUCK_S 2 /* of processor time in one schedule, at least */
-#define FAILED 99 /* exit status of a runner whose schedule violated a property */
+#define LONG_RUN 200000 /* schedules from which on what was never reached is worth a word */
+#define STUCK_S 2	/* of processor time in one schedule, at least */
+#define FAILED 99	/* exit status of a runner whose schedule violated a property */
 
 /* What a runner tells its parent while it runs. */
 struct tally {
@@ -243,6 +245,7 @@ static void runner(void *arg)
 	struct share *s = arg;
 
 	mine = &s->r->tally[s->i];
+	cells_runner(s->i);
 	run_share(s->r->o, s->r->next[s->i], s->r->end, s->r->until);
 }
 
@@ -369,6 +372,7 @@ int runs_go(const struct run_options *o)
 	struct runs r = { .o = o, .began = now_s() };
 
 	r.tally = tallies(o->jobs);
+	cells_open(o->jobs);
 	r.end = o->count ? o->first + o->count : UINT64_MAX;
 	r.until = r.began + o->seconds;
 	for (unsigned i = 0; i < o->jobs; i++) {
@@ -380,6 +384,8 @@ int runs_go(const struct run_options *o)
 	struct tally t = sum(&r);
 	if (o->table)
 		print_faults(&t);
+	if (o->cells || t.schedules >= LONG_RUN)
+		cells_report(o->cells);
 	if (t.schedules)
 		printf("mean: %.0f completions, %.0f faults, %.0f bytes a schedule; %.0f %% of "
 		       "%llu "

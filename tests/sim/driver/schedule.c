@@ -2,6 +2,7 @@
  * One schedule: what is set up, who acts when, and how it ends. The seed decides everything, but
  * for what a tweak takes away.
  */
+#include "cells.h"
 #include "play.h"
 
 #define TURNS_MAX 20000	   /* of a run whose faults never stop */
@@ -28,7 +29,9 @@ void listen_limits(rln_listen_opts *l)
 	l->backlog = play.strict ? 16 : (int)rig_pow2(w, 3);
 	if (play.strict) /* the machine may stop for seconds: nothing may end because of it */
 		l->close_timeout = l->close_max = l->send_stall = RLN_SEC(1000000);
-	else if (world_rand(w, 2))
+	else if (play_chance(4))
+		l->send_stall = RLN_MS(1 + (int64_t)play_rand(5000));
+	if (!play.strict && play_chance(2))
 		l->idle_timeout = RLN_MS(1 + (int64_t)world_rand(w, 2000));
 }
 
@@ -69,7 +72,7 @@ static void configure(void)
 	}
 	c.file_slots = play.strict ? 16 : rig_pow2(w, 5);
 	if (!play.strict && play.workers == 1)
-		c.max_tasks = 8 + (unsigned)world_rand(w, 40);
+		c.max_tasks = play.few ? 3 + (unsigned)play_rand(3) : 8 + (unsigned)play_rand(40);
 	rig_sizes(w, &c);
 	if (play.lazy) /* hardly more than one buffer: receives are paused for it */
 		c.buffer_budget = c.recv_buf_size + play_rand(500);
@@ -124,6 +127,8 @@ static void add_peers(void)
 {
 	unsigned n = (unsigned)play_rand(4);
 
+	if (play_chance(16)) /* a crowd: tables, stacks and backlogs fill */
+		n += (unsigned)play_rand(play.extra ? POURS - 3 : 16);
 	for (unsigned i = 0; i < n; i++)
 		add_peer(i);
 }
@@ -151,6 +156,16 @@ static void calm_when_shut(void)
 	world_calm(play.w);
 }
 
+/* The worker of this schedule that stops at times does so now: for its connections, at any moment.
+ */
+static void maybe_stall(unsigned i)
+{
+	if (i != play.stalled || play.calm || play.done[i] || !play_chance(64))
+		return;
+	play.stalled_until = world_now(play.w) + (int64_t)play_rand(1000000000);
+	cells_worker(i, HIT_STALL);
+}
+
 static void turn(unsigned i, int64_t deadline)
 {
 	unsigned turns = ++play.rig.turns, since = play.calm ? turns - play.calm_turns : 0;
@@ -168,6 +183,7 @@ static void turn(unsigned i, int64_t deadline)
 		world_fail(play.w, "turn: %d", done);
 	play.done[i] = done;
 	pace_turn(i, deadline == 0);
+	maybe_stall(i);
 	check_turn(i);
 	shut_when_over();
 	calm_when_shut();
@@ -284,7 +300,8 @@ static struct world *make_world(uint64_t seed, const struct tweak *t)
 				   .rings_by_hand = true,
 				   .judge = true,
 				   .on_other = order_other,
-				   .on_fail = on_fail };
+				   .on_fail = on_fail,
+				   .on_hit = cells_hit };
 
 	wc.calm_at = t->calm_at;
 	if (play.storm && !play.strict) /* what happened is told late */
@@ -327,6 +344,8 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	play.guarded = play_chance(2);
 	play.lazy = play_chance(6);
 	play.tight = play.strict && !play.storm && play_chance(4);
+	play.scarce = !play.strict && play_chance(8);
+	play.few = play_chance(4);
 	play.stalled = RIG_WORKERS;
 	if (play.workers > 1 && play_chance(4)) {
 		play.stalled = (unsigned)play_rand(play.workers);
@@ -378,11 +397,13 @@ void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 			clients_start(i, 1 + (unsigned)play_rand(2));
 		if (!t->no_chat && play_chance(2))
 			talk_start(i);
-		if (!t->no_chat && play_chance(6))
+		if (!t->no_chat && play_chance(6) && !play.few)
 			door_start(i);
 		if (!t->no_chat && play_chance(4))
 			friends_start(i);
 	}
+	if (play.scarce)
+		world_scarce(play.w, 4 + (unsigned)play_rand(200));
 	step_to_end();
 	check_end();
 	rig_end(&play.rig);
@@ -390,6 +411,7 @@ void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 	if (!world_check_quiet(play.w, why, sizeof why))
 		world_violates(play.w, PROP_P4, "%s", why);
 	tell(out);
+	cells_flush();
 	world_enter(NULL);
 	world_free(play.w);
 }
