@@ -399,7 +399,7 @@ void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 			talk_start(i);
 		if (!t->no_chat && play_chance(6) && !play.few)
 			door_start(i);
-		if (!t->no_chat && play_chance(4))
+		if (!t->no_chat && play_chance(4) && !play.scarce)
 			friends_start(i);
 	}
 	if (play.scarce)
