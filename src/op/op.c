@@ -129,6 +129,9 @@ int op_submit_chain(struct ops *ops, struct op **chain, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		op_check_fresh(chain[i]);
 		RLN_ASSERT(!op_is_cancel(chain[i]));
+		/* One that never got its turn would owe a notification that no F_MORE tells of. */
+		RLN_ASSERTF(i == 0 || !(op_kind_props(chain[i]->cls->kind) & OPK_ZC),
+			    "%s inside a chain", op_kind_name(chain[i]->cls->kind));
 		chain[i]->cancel_wanted = false;
 		op_enqueue(ops, chain[i]);
 		chain[i]->linked = i + 1 < n;

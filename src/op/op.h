@@ -82,7 +82,8 @@ void op_init(struct op *op, const struct op_class *cls);
 void op_submit(struct ops *ops, struct op *op);
 /*
  * Submit n ops as one linked chain, adjacent in the SQ and in one submission. Each finishes once,
- * on its own. 0, or -E2BIG when n exceeds the SQ, -EINVAL when n is 0 (nothing submitted).
+ * on its own. Only the first may be a zero-copy send. 0, or -E2BIG when n exceeds the SQ, -EINVAL
+ * when n is 0 (nothing submitted).
  */
 int op_submit_chain(struct ops *ops, struct op **chain, unsigned n);
 /*

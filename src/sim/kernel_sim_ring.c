@@ -75,6 +75,9 @@ bool ring_post(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t fla
 	c.cqe.user_data = user_data;
 	c.cqe.res = res;
 	c.cqe.flags = flags;
+	r->posted++;
+	if (r->counting)
+		timeouts_count(r);
 	if (!ring_cq_full(r)) {
 		cq_put(r, &c);
 		return true;
@@ -309,10 +312,14 @@ static int req_prep(struct sim_req *q)
 {
 	const struct sim_op *op = q->op;
 
+	q->refused = true; /* owes no notification, unless more of it is looked at */
 	if (!sim_knows(q->ring->w, q->sqe.opcode) || q->sqe.flags & ~SQE_FLAGS_KNOWN)
 		return -EINVAL;
+	if (q->sqe.flags & IOSQE_BUFFER_SELECT && !sim_selects(q->ring->w, q->sqe.opcode))
+		return -EOPNOTSUPP;
 	if (q->ring->restricted && !(q->ring->allowed_sqe >> q->sqe.opcode & 1))
 		return -EACCES;
+	q->refused = false;
 	return op->prep ? op->prep(q) : 0;
 }
 

@@ -104,6 +104,11 @@ struct sim_req {
 	struct sim_req *next;	 /* of its chain */
 	struct sim_req *timeout; /* the link timeout that watches this one */
 	struct sim_req *watched; /* link timeout: whom it watches */
+	bool stray;		 /* zero-copy: a notification will come that no F_MORE announced */
+	bool ended;		 /* the stream, of a multishot recvmsg */
+	uint16_t first;		 /* buffer of a send */
+	uint32_t name_room, control_room; /* recvmsg into a provided buffer */
+	int64_t every;			  /* timeouts: what the program gave */
 	size_t total, done;
 	unsigned iovs, zc_segs;
 	int32_t res;
@@ -148,7 +153,9 @@ struct sim_ring {
 	unsigned *array;
 	uint8_t *sqes, *cqes;
 	bool disabled, fd_registered;
-	bool restricted; /* to the opcodes of these bits, from when it is enabled */
+	uint32_t posted, expired; /* completions in all; of timeouts whose time had come */
+	unsigned counting;	  /* timeouts that wait for completions */
+	bool restricted;	  /* to the opcodes of these bits, from when it is enabled */
 	uint64_t allowed_sqe, allowed_register;
 	struct list pending, run, notifs;
 	struct list backlog;	 /* CQEs that found the CQ full */
@@ -397,18 +404,26 @@ struct sim_op {
 };
 const struct sim_op *sim_op(unsigned opcode);
 bool sim_knows(const struct world *w, unsigned opcode);
+/* May it take its memory from a group of provided buffers? */
+bool sim_selects(const struct world *w, unsigned opcode);
 extern const struct sim_op op_accept, op_recv, op_recvmsg, op_send, op_sendmsg, op_send_zc,
 	op_sendmsg_zc, op_connect, op_shutdown, op_socket, op_socket_cmd;
 
 /* sim_ops_disk.c, sim_ops_rw.c */
 extern const struct sim_op op_openat, op_statx, op_unlinkat, op_mkdirat, op_renameat, op_linkat,
-	op_fsync, op_fallocate, op_ftruncate, op_read, op_write;
+	op_fsync, op_fallocate, op_ftruncate, op_read, op_read_multi, op_write;
 struct req_disk *req_disk(struct sim_req *q);
 void req_disk_free(struct sim_req *q);
 void req_write_again(struct sim_req *q);
 
+/* sim_ops_time.c, sim_ops_poll.c */
+extern const struct sim_op op_timeout, op_link_timeout, op_timeout_remove, op_poll, op_poll_remove;
+void timeout_begin(struct sim_req *q);
+void timeout_end(struct sim_req *q);
+void timeouts_count(struct sim_ring *r);
+
 /* sim_cancel.c */
-extern const struct sim_op op_cancel_sim, op_timeout_remove, op_poll_remove;
+extern const struct sim_op op_cancel_sim;
 /* End a pending request as a cancel does: 0, or -EALREADY when it takes effect later. */
 int req_cancel(struct sim_req *q);
 int cancel_sync(struct sim_ring *r, struct io_uring_sync_cancel_reg *reg);

@@ -37,6 +37,8 @@ int req_cancel(struct sim_req *q)
 		return -EALREADY;
 	}
 	w->stats.cancel_hit++;
+	if (timer)
+		timeout_end(q);
 	hit_req(q, q->done ? HIT_CANCEL_PART : HIT_CANCEL);
 	if (q->done) {
 		w->stats.cancel_partial++;
@@ -131,34 +133,6 @@ static int cancel_run(struct sim_req *q)
 
 /* Always inline: a cancel that is in the SQ cannot reach a request submitted after it. */
 const struct sim_op op_cancel_sim = { .run = cancel_run, .at_once = true };
-
-static int remove_run(struct sim_req *q)
-{
-	unsigned opcode =
-		q->sqe.opcode == IORING_OP_TIMEOUT_REMOVE ? IORING_OP_TIMEOUT : IORING_OP_POLL_ADD;
-	int res = -ENOENT;
-
-	list_for_each (node, &q->ring->pending) {
-		struct sim_req *t = container_of(node, struct sim_req, node);
-
-		if (t->sqe.opcode != opcode || t->sqe.user_data != q->sqe.addr)
-			continue;
-		req_finish(t, -ECANCELED, 0);
-		res = 0;
-		break;
-	}
-	req_finish(q, res, 0);
-	return RUN_DONE;
-}
-
-static int remove_prep(struct sim_req *q)
-{
-	/* Updating a timeout or a poll is not simulated. */
-	return q->sqe.len || q->sqe.rw_flags ? -EINVAL : 0;
-}
-
-const struct sim_op op_timeout_remove = { .prep = remove_prep, .run = remove_run, .at_once = true };
-const struct sim_op op_poll_remove = { .prep = remove_prep, .run = remove_run, .at_once = true };
 
 int cancel_sync(struct sim_ring *r, struct io_uring_sync_cancel_reg *reg)
 {

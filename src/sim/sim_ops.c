@@ -4,8 +4,6 @@
 #include "sim/sim.h"
 #include "base/assert.h"
 #include <errno.h>
-#include <linux/time_types.h>
-#include <poll.h>
 #include <string.h>
 
 static int nop_run(struct sim_req *q)
@@ -17,59 +15,6 @@ static int nop_run(struct sim_req *q)
 }
 
 static const struct sim_op op_nop = { .run = nop_run, .at_once = true };
-
-/* ---- time. A completion count (sqe.off) is not simulated. */
-static int timeout_prep(struct sim_req *q)
-{
-	struct __kernel_timespec ts;
-
-	if (q->sqe.len != 1 || q->sqe.off)
-		return -EINVAL;
-	memcpy(&ts, (const void *)(uintptr_t)q->sqe.addr, sizeof(ts));
-	if (ts.tv_sec < 0 || ts.tv_nsec < 0)
-		return -EINVAL;
-	q->due = ts.tv_sec > INT64_MAX / 4000000000 ? SIM_NEVER / 2
-						    : ts.tv_sec * 1000000000 + ts.tv_nsec;
-	/* A link timeout starts when the request it watches is issued. */
-	if (q->sqe.opcode == IORING_OP_TIMEOUT && !(q->sqe.timeout_flags & IORING_TIMEOUT_ABS))
-		q->due += q->ring->w->now;
-	return 0;
-}
-
-static bool timeout_ready(struct sim_req *q)
-{
-	return q->ring->w->now >= q->due;
-}
-
-static int timeout_run(struct sim_req *q)
-{
-	req_finish(q, -ETIME, 0);
-	return RUN_DONE;
-}
-
-static int link_timeout_run(struct sim_req *q)
-{
-	struct sim_req *watched = q->watched;
-	int err = 0;
-
-	if (!watched) {
-		/* Not behind another request. */
-		req_finish(q, -EINVAL, 0);
-		return RUN_DONE;
-	}
-	watched->timeout = q->watched = NULL;
-	if (watched->state == REQ_PENDING)
-		err = req_cancel(watched);
-	req_finish(q, err ? err : -ETIME, 0);
-	return RUN_DONE;
-}
-
-static const struct sim_op op_timeout = { .prep = timeout_prep,
-					  .ready = timeout_ready,
-					  .run = timeout_run };
-static const struct sim_op op_link_timeout = { .prep = timeout_prep,
-					       .ready = timeout_ready,
-					       .run = link_timeout_run };
 
 /* ---- descriptors */
 static int close_prep(struct sim_req *q)
@@ -113,58 +58,16 @@ static const struct sim_op op_fd_install = {
 	.prep = fd_install_prep, .run = fd_install_run, .needs_file = true, .at_once = true
 };
 
-/* ---- poll */
-static uint32_t file_events(struct sim_req *q)
-{
-	struct sim_file *f = q->file;
-
-	if (f->kind == SIM_SOCK)
-		return sock_poll(f->sock) | q->latched;
-	if (f->kind == SIM_EVENT)
-		return POLLOUT | (f->count ? POLLIN : 0);
-	if (f->kind == SIM_DISK)
-		return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
-	return f->ring->cq_tail != f->ring->cq_head ? POLLIN : 0;
-}
-
-static uint32_t poll_news(struct sim_req *q)
-{
-	uint32_t want = q->sqe.poll32_events | POLLERR | POLLHUP;
-	uint32_t got = file_events(q) & want;
-
-	q->told &= got;
-	if (q->file->kind == SIM_SOCK && q->news != q->file->sock->news) {
-		q->news = q->file->sock->news;
-		q->told = 0;
-	}
-	return req_multishot(q) ? got & ~q->told : got;
-}
-
-static bool poll_ready(struct sim_req *q)
-{
-	return poll_news(q) != 0;
-}
-
-static int poll_run(struct sim_req *q)
-{
-	uint32_t got = poll_news(q);
-
-	q->latched = 0;
-	if (req_multishot(q) && !ring_cq_full(q->ring)) {
-		q->told |= got;
-		ring_post(q->ring, q->sqe.user_data, (int32_t)got, IORING_CQE_F_MORE, q->seq);
-		return RUN_MORE;
-	}
-	req_finish(q, (int32_t)got, 0);
-	return RUN_DONE;
-}
-
-static const struct sim_op op_poll = { .ready = poll_ready, .run = poll_run, .needs_file = true };
-
 /* ---- messages */
 static int msg_data(struct sim_req *q, struct sim_ring *to)
 {
-	ring_message(to, q->sqe.off, (int32_t)q->sqe.len, 0, q->seq);
+	bool passes = q->sqe.msg_ring_flags & RU_MSG_RING_FLAGS_PASS;
+
+	if (q->sqe.addr3 || q->sqe.msg_ring_flags & ~RU_MSG_RING_FLAGS_PASS)
+		return -EINVAL;
+	if (passes ? q->ring->w->version < LINUX_6_12 : q->sqe.file_index != 0)
+		return -EINVAL;
+	ring_message(to, q->sqe.off, (int32_t)q->sqe.len, passes ? q->sqe.file_index : 0, q->seq);
 	return 0;
 }
 
@@ -173,7 +76,7 @@ static int msg_fd(struct sim_req *q, struct sim_ring *to)
 	uint64_t from = q->sqe.addr3;
 	int res;
 
-	if (to == q->ring)
+	if (to == q->ring || (q->sqe.len && q->ring->w->version >= LINUX_6_12))
 		return -EINVAL;
 	if (from >= q->ring->file_count || !q->ring->files[from])
 		return -EBADF;
@@ -192,6 +95,8 @@ static int msg_run(struct sim_req *q)
 
 	if (!to || to->disabled)
 		res = -EBADFD;
+	else if (q->sqe.msg_ring_flags & ~(IORING_MSG_RING_CQE_SKIP | RU_MSG_RING_FLAGS_PASS))
+		res = -EINVAL;
 	else if (q->sqe.addr == IORING_MSG_DATA)
 		res = msg_data(q, to);
 	else if (q->sqe.addr == IORING_MSG_SEND_FD)
@@ -222,6 +127,7 @@ const struct sim_op *sim_op(unsigned opcode)
 		[IORING_OP_UNLINKAT] = &op_unlinkat,
 		[IORING_OP_MKDIRAT] = &op_mkdirat,
 		[IORING_OP_LINKAT] = &op_linkat,
+		[RU_OP_READ_MULTISHOT] = &op_read_multi,
 		[RU_OP_FTRUNCATE] = &op_ftruncate,
 		[IORING_OP_POLL_ADD] = &op_poll,
 		[IORING_OP_POLL_REMOVE] = &op_poll_remove,
@@ -246,6 +152,22 @@ const struct sim_op *sim_op(unsigned opcode)
 	};
 
 	return opcode < 64 ? ops[opcode] : NULL;
+}
+
+bool sim_selects(const struct world *w, unsigned opcode)
+{
+	switch (opcode) {
+	case IORING_OP_READ:
+	case IORING_OP_READV:
+	case IORING_OP_RECV:
+	case IORING_OP_RECVMSG:
+	case RU_OP_READ_MULTISHOT:
+		return true;
+	case IORING_OP_SEND:
+		return w->version >= LINUX_6_12;
+	default:
+		return false;
+	}
 }
 
 bool sim_knows(const struct world *w, unsigned opcode)

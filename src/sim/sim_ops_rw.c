@@ -65,11 +65,7 @@ static int check_region(const struct sim_req *q)
 static int rw_prep(struct sim_req *q)
 {
 	bool vector = q->sqe.opcode == IORING_OP_READV || q->sqe.opcode == IORING_OP_WRITEV;
-	bool write = q->sqe.opcode == IORING_OP_WRITE || q->sqe.opcode == IORING_OP_WRITEV ||
-		     q->sqe.opcode == IORING_OP_WRITE_FIXED;
 
-	if (selects(q) && (write || fixed(q)))
-		return -EINVAL;
 	if (vector && selects(q))
 		return q->sqe.len == 1 ? take_vector(q) : -EINVAL;
 	if (vector)
@@ -395,6 +391,55 @@ static int write_run(struct sim_req *q)
 	}
 }
 
+/* Again and again, from what can be polled: a completion and a buffer each time. */
+static int read_multi_prep(struct sim_req *q)
+{
+	return selects(q) && !q->sqe.addr && !q->sqe.len ? rw_prep(q) : -EINVAL;
+}
+
+static int event_read_multi(struct sim_req *q)
+{
+	uint16_t bid;
+	uint32_t flags;
+	int err = pick_buffer(q, &bid);
+
+	if (err)
+		return rw_done(q, err);
+	if (q->total < sizeof(uint64_t)) {
+		mem_kernel(q->iov[0].iov_base, q->iov[0].iov_len);
+		return rw_done(q, -EINVAL);
+	}
+	iov_move(q, 0, (uint8_t *)&q->file->count, sizeof(uint64_t), false);
+	q->file->count = 0;
+	q->iovs = 0;
+	group_take(q->ring, q->sqe.buf_group, sizeof(uint64_t));
+	flags = IORING_CQE_F_BUFFER | (uint32_t)bid << IORING_CQE_BUFFER_SHIFT;
+	if (fault(q->ring->w, FAULT_MULTI_END) || ring_cq_full(q->ring)) {
+		req_finish(q, sizeof(uint64_t), flags);
+		return RUN_DONE;
+	}
+	ring_post(q->ring, q->sqe.user_data, sizeof(uint64_t), flags | IORING_CQE_F_MORE, q->seq);
+	return RUN_MORE;
+}
+
+static int read_multi_run(struct sim_req *q)
+{
+	if (q->file->kind == SIM_DISK)
+		return rw_done(q, -EBADFD);
+	if (q->file->kind != SIM_EVENT) /* sockets are not simulated here */
+		return rw_done(q, -EOPNOTSUPP);
+	return event_read_multi(q);
+}
+
+static bool read_multi_ready(struct sim_req *q)
+{
+	return q->file->kind != SIM_EVENT || q->file->count;
+}
+
+const struct sim_op op_read_multi = { .prep = read_multi_prep,
+				      .ready = read_multi_ready,
+				      .run = read_multi_run,
+				      .needs_file = true };
 const struct sim_op op_read = {
 	.prep = rw_prep, .ready = read_ready, .run = read_run, .needs_file = true, .fills = true
 };

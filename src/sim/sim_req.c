@@ -48,9 +48,12 @@ bool req_multishot(const struct sim_req *q)
 	case IORING_OP_ACCEPT:
 		return q->sqe.ioprio & IORING_ACCEPT_MULTISHOT;
 	case IORING_OP_RECV:
+	case IORING_OP_RECVMSG:
 		return q->sqe.ioprio & IORING_RECV_MULTISHOT;
 	case RU_OP_READ_MULTISHOT:
 		return true;
+	case IORING_OP_TIMEOUT:
+		return q->sqe.timeout_flags & RU_TIMEOUT_MULTISHOT;
 	case IORING_OP_POLL_ADD:
 		return q->sqe.len & IORING_POLL_ADD_MULTI;
 	default:
@@ -115,7 +118,7 @@ static void req_watch(struct sim_req *q)
 	lt->next = NULL;
 	q->timeout = lt;
 	lt->watched = q;
-	lt->due += q->ring->w->now;
+	timeout_begin(lt);
 	lt->state = REQ_PENDING;
 	list_push_back(&q->ring->pending, &lt->node);
 }
@@ -137,6 +140,8 @@ static void req_issue(struct sim_req *q)
 		file_ref(q->file);
 	}
 	req_watch(q);
+	if (q->sqe.opcode == IORING_OP_TIMEOUT)
+		timeout_begin(q);
 	mem_req_own(q);
 	if (op->worker || (q->sqe.flags & IOSQE_ASYNC && !op->at_once) ||
 	    (q->file && q->file->kind == SIM_DISK && chance(w, 2))) {
@@ -154,6 +159,7 @@ static void chain_cancel(struct sim_req *q)
 		struct sim_req *next = q->next;
 
 		q->next = NULL;
+		q->stray = true; /* KERNEL(6.18): a chain that breaks tells nothing of it */
 		req_finish(q, -ECANCELED, 0);
 		q = next;
 	}
@@ -166,10 +172,11 @@ void req_start(struct sim_req *q, int err)
 		return;
 	}
 	/* One member could not be prepared: it gets its errno (in res), all others -ECANCELED. */
-	while (q) {
+	for (bool first = true; q; first = false) {
 		struct sim_req *next = q->next;
 
 		q->next = NULL;
+		q->stray = !first;
 		req_finish(q, q->res ? q->res : -ECANCELED, 0);
 		q = next;
 	}
@@ -192,7 +199,8 @@ void req_finish(struct sim_req *q, int32_t res, uint32_t flags)
 	q->res = res;
 	q->flags = flags;
 	/* KERNEL(6.1): whatever its result, a zero-copy send that got a notification owes it. */
-	if (req_zc(q) && !q->refused)
+	q->stray &= req_zc(q) && !q->refused;
+	if (req_zc(q) && !q->refused && !q->stray)
 		q->flags |= IORING_CQE_F_MORE;
 	q->next = q->timeout = NULL;
 	q->hold = fault(w, FAULT_HOLD) ? w->now + latency(w) : 0;
@@ -270,7 +278,7 @@ static void req_post(struct sim_req *q)
 		req_write_again(q);
 	if (!silent)
 		ring_post(r, q->sqe.user_data, q->res, q->flags, q->seq);
-	if (!(q->flags & IORING_CQE_F_MORE)) {
+	if (!(q->flags & IORING_CQE_F_MORE) && !q->stray) {
 		req_free(q);
 		return;
 	}

@@ -10,6 +10,10 @@
 #include "conformance_recv.h"
 #include "conformance_ring.h"
 #include "conformance_sock.h"
+#include "conformance_time.h"
+/* after those of files */
+#include "conformance_bundle.h"
+#include "conformance_zc.h"
 
 #define CANCEL_LATE(op) "|EALREADY " op "|EALREADY EINTR"
 
@@ -174,6 +178,69 @@ static const struct conf_row conf_rows[] = {
 	{ "file_no_socket", row_file_no_socket, "ENOTSOCK ENOTSOCK ENOTSOCK ENOTSOCK inout", NULL },
 	{ "file_of_socket", row_file_of_socket, "5 5 5 0", NULL },
 	{ "file_select", row_file_select, "4 buffer 0 ello 5 ENOBUFS", NULL },
+	{ "timer_count", row_timer_count, "armed 0 armed 0 0", NULL },
+	{ "timer_count_late", row_timer_count_late, "0 ETIME", NULL },
+	{ "timer_multi", row_timer_multi, "ETIME more ETIME more ETIME last late|EINVAL last early",
+	  NULL },
+	{ "timer_multi_cancel", row_timer_multi_cancel, "ETIME more 0 ECANCELED|EINVAL last",
+	  NULL },
+	{ "timer_refused", row_timer_refused, "EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL",
+	  NULL },
+	{ "timer_clocks", row_timer_clocks, "ETIME ETIME", NULL },
+	{ "timer_update", row_timer_update, "0 ETIME ENOENT 0 ETIME", NULL },
+	{ "timer_link_update", row_timer_link_update,
+	  "ENOENT 0 ECANCELED ETIME|ENOENT 0 ECANCELED EALREADY|ENOENT 0 EINTR EALREADY", NULL },
+	{ "timer_link_remove", row_timer_link_remove, "ENOENT 5 ECANCELED", NULL },
+	{ "timer_chain", row_timer_chain, "ETIME ECANCELED ETIME 0 ETIME 0", NULL },
+	{ "poll_update", row_poll_update, "0 ENOENT 0 out ENOENT", NULL },
+	{ "poll_update_multi", row_poll_update_multi, "0 1 last", NULL },
+	{ "poll_remove", row_poll_remove, "0 ENOENT ECANCELED", NULL },
+	{ "poll_refused", row_poll_refused,
+	  "EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EBADF", NULL },
+	{ "poll_chain", row_poll_chain, "in 5 in", NULL },
+	{ "msg_self", row_msg_self, "0 5", NULL },
+	{ "msg_refused", row_msg_refused, "EBADFD EINVAL EINVAL EINVAL EINVAL EINVAL EBADF", NULL },
+	{ "msg_flags", row_msg_flags, "0 5 100000|EINVAL", NULL },
+	{ "msg_fd_slot", row_msg_fd_slot, "0 0 EINVAL EINVAL 1 0|0 0 EINVAL 0 1 0", NULL },
+	{ "bundle_recv", row_bundle_recv,
+	  "128 from 0 15 from 2|EINVAL|64 from 0 79 from 1|138 from 0 5 from 3|64 from 0 64 from 1 "
+	  "15 from 2",
+	  NULL },
+	{ "bundle_multi", row_bundle_multi,
+	  "64 more 1 more 0 last|EINVAL last|65 more 0 last|65 last|64 more 1 last|64 last", NULL },
+	{ "bundle_plain", row_bundle_plain,
+	  "5 16 ENOENT EINVAL|5 EINVAL ENOENT EINVAL|EINVAL EINVAL EINVAL EINVAL", NULL },
+	{ "bundle_send", row_bundle_send,
+	  "192 from 0 last ENOBUFS last|EOPNOTSUPP last EOPNOTSUPP last", NULL },
+	{ "send_select", row_send_select,
+	  "10 from 0 last 64 from 1 last ENOBUFS last ENOENT last|EOPNOTSUPP last EOPNOTSUPP last "
+	  "EOPNOTSUPP last EOPNOTSUPP last",
+	  NULL },
+	{ "select_refused", row_select_refused,
+	  "EOPNOTSUPP EOPNOTSUPP EOPNOTSUPP EOPNOTSUPP EOPNOTSUPP EOPNOTSUPP EOPNOTSUPP EOPNOTSUPP",
+	  NULL },
+	{ "send_select_broken", row_send_select_broken,
+	  "ECONNRESET from 0 last EPIPE from 1 last|EOPNOTSUPP last EOPNOTSUPP last", NULL },
+	{ "recvmsg_multi", row_recvmsg_multi,
+	  "29 from 0 more 0 0 5 24 from 1 last|29 from 0 last 0 0 5", NULL },
+	{ "recvmsg_refused", row_recvmsg_refused, "EINVAL last EINVAL last EFAULT last", NULL },
+	{ "read_multi", row_read_multi,
+	  "8 more 8 more ENOBUFS last|EINVAL last|8 last|8 more 8 last", NULL },
+	{ "read_multi_refused", row_read_multi_refused, "EBADFD EINVAL|EINVAL EINVAL", NULL },
+	{ "zc_message", row_zc_message, "5 more 5 0 notif", NULL },
+	{ "zc_region", row_zc_region, "5 more 5 0 notif EFAULT more 0 notif EFAULT more 0 notif",
+	  NULL },
+	{ "zc_refused", row_zc_refused,
+	  "EINVAL more 0 notif EINVAL last EBADF more 0 notif|EINVAL last EINVAL last EBADF more 0 "
+	  "notif",
+	  NULL },
+	{ "zc_chain", row_zc_chain, "EBADF ECANCELED last one more", NULL },
+	{ "zc_chain_refused", row_zc_chain_refused,
+	  "ECANCELED more notif ECANCELED last notif EINVAL last notif|ECANCELED more notif "
+	  "ECANCELED last notif EINVAL last alone",
+	  NULL },
+	{ "regions", row_regions, "ENXIO 0 EBUSY 1 5 EINVAL EFAULT 1 EFAULT EINVAL", NULL },
+	{ "submit_stops", row_submit_stops, "stops passes|stops stops", NULL },
 };
 
 #define CONF_ROWS (sizeof(conf_rows) / sizeof(conf_rows[0]))

@@ -549,6 +549,18 @@ static void reuse_busy_cancel(void)
 	op_cancel_with(&ops, &p[1].op, &p[0].cancel);
 }
 
+static void zero_copy_inside_a_chain(void)
+{
+	static const struct op_class class_zc = { OP_SEND_ZC, probe_prepare, probe_finish };
+	struct probe p[2];
+	struct op *chain[2] = { &p[0].op, &p[1].op };
+
+	open_ring(4, 8);
+	probe_init(&p[0], &class_nop);
+	probe_init(&p[1], &class_zc);
+	op_submit_chain(&ops, chain, 2);
+}
+
 TEST(op_misuse_aborts)
 {
 	open_ring(2, 4); /* or skip here, not in the children */
@@ -558,4 +570,5 @@ TEST(op_misuse_aborts)
 	CHECK_DIES(reset_live, SIGABRT, "nop: state");
 	CHECK_DIES(fini_with_live, SIGABRT, "1 ops live");
 	CHECK_DIES(reuse_busy_cancel, SIGABRT, "IDLE");
+	CHECK_DIES(zero_copy_inside_a_chain, SIGABRT, "send_zc inside a chain");
 }
