@@ -1,7 +1,7 @@
 /*
  * base/sys.h on the current world: virtual time, counted memory, simulated descriptors, seeded
- * randomness. There are no files and no signals here; threads are in api_thread.c. Memory that the
- * fake kernel may still use must not be freed; mem_check_free() watches that.
+ * randomness. Files are reached by ring only (sim_disk.h); threads are in api_thread.c. Memory that
+ * the fake kernel may still use must not be freed; mem_check_free() watches that.
  */
 #include "base/sys.h"
 #include "base/assert.h"
