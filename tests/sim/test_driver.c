@@ -130,6 +130,29 @@ TEST_LIMIT(driver_cells_that_nothing_hits_are_named, 60)
 	CHECK(!never(out, "SHORT_SEND", "OPEN"));
 }
 
+/* Its programs make a mistake, a property tells, under its name; without it nobody does. */
+TEST_LIMIT(driver_each_property_tells_of_a_mistake, 60)
+{
+	static const struct {
+		int property;
+		const char *name, *says;
+	} wrong[] = { { 1, "P1 (", "guarded sends" },	 { 3, "P3 (", "byte" },
+		      { 4, "P4 (", "allocations left" }, { 5, "P5 (", "deadlock" },
+		      { 6, "P6 (", "no end after" },	 { 7, "P7 (", "timers that did nothing" },
+		      { 8, "P8 (", "a task ran" },	 { 11, "P11 (", "early" },
+		      { 12, "P12 (", "came out after" }, { 13, "P13 (", "hash" } };
+	char args[100], out[8000];
+
+	for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		snprintf(args, sizeof args, "--wrong %d --runs 500 --quiet", wrong[i].property);
+		CHECK_INT(driver(args, out, sizeof(out)), ==, 1);
+		CHECK_HAS(out, "FAIL seed");
+		CHECK_HAS(out, wrong[i].name);
+		CHECK_HAS(out, wrong[i].says);
+	}
+	CHECK_INT(driver("--wrong 14", out, sizeof(out)), ==, 2);
+}
+
 TEST(driver_refuses_what_it_does_not_know)
 {
 	char out[8000];

@@ -15,6 +15,7 @@ struct tweak {
 	uint64_t calm_at;   /* faults stop at this enter; 0: not before the drain */
 	uint32_t without;   /* fault classes switched off, a bit each */
 	uint32_t peers_off; /* of the peers, a bit each, those left out */
+	unsigned wrong;	    /* a mistake on purpose: which property is to tell, and 1; 0: none */
 	unsigned halve;	    /* sizes divided by two so many times */
 	bool one_worker, no_clients, no_chat;
 };

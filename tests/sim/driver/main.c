@@ -43,7 +43,9 @@ static void usage(FILE *to)
 	      "of a schedule, as a failure prints it:\n"
 	      "  --calm-at N        no fault after the Nth enter\n"
 	      "  --without CLASS    that class of faults is off\n"
-	      "  --peers-off MASK, --halve N, --one-worker, --no-clients, --no-chat\n",
+	      "  --peers-off MASK, --halve N, --one-worker, --no-clients, --no-chat\n"
+	      "  --wrong N          the driver's programs make a mistake that property N must "
+	      "tell\n",
 	      to);
 }
 
@@ -65,21 +67,31 @@ enum {
 	O_ONE,
 	O_NO_CLIENTS,
 	O_NO_CHAT,
+	O_WRONG,
 	O_QUIET
 };
 
-static const struct option options[] = {
-	{ "seed", 1, NULL, O_SEED },	   { "first", 1, NULL, O_FIRST },
-	{ "runs", 1, NULL, O_RUNS },	   { "seconds", 1, NULL, O_SECONDS },
-	{ "jobs", 1, NULL, O_JOBS },	   { "twice", 0, NULL, O_TWICE },
-	{ "keep-going", 0, NULL, O_KEEP }, { "trace", 0, NULL, O_TRACE },
-	{ "table", 0, NULL, O_TABLE },	   { "cells", 0, NULL, O_CELLS },
-	{ "calm-at", 1, NULL, O_CALM },	   { "without", 1, NULL, O_WITHOUT },
-	{ "peers-off", 1, NULL, O_PEERS }, { "halve", 1, NULL, O_HALVE },
-	{ "one-worker", 0, NULL, O_ONE },  { "no-clients", 0, NULL, O_NO_CLIENTS },
-	{ "no-chat", 0, NULL, O_NO_CHAT }, { "quiet", 0, NULL, O_QUIET },
-	{ "help", 0, NULL, 'h' },	   { NULL, 0, NULL, 0 }
-};
+static const struct option options[] = { { "seed", 1, NULL, O_SEED },
+					 { "first", 1, NULL, O_FIRST },
+					 { "runs", 1, NULL, O_RUNS },
+					 { "seconds", 1, NULL, O_SECONDS },
+					 { "jobs", 1, NULL, O_JOBS },
+					 { "twice", 0, NULL, O_TWICE },
+					 { "keep-going", 0, NULL, O_KEEP },
+					 { "trace", 0, NULL, O_TRACE },
+					 { "table", 0, NULL, O_TABLE },
+					 { "cells", 0, NULL, O_CELLS },
+					 { "calm-at", 1, NULL, O_CALM },
+					 { "without", 1, NULL, O_WITHOUT },
+					 { "peers-off", 1, NULL, O_PEERS },
+					 { "halve", 1, NULL, O_HALVE },
+					 { "one-worker", 0, NULL, O_ONE },
+					 { "no-clients", 0, NULL, O_NO_CLIENTS },
+					 { "no-chat", 0, NULL, O_NO_CHAT },
+					 { "wrong", 1, NULL, O_WRONG },
+					 { "quiet", 0, NULL, O_QUIET },
+					 { "help", 0, NULL, 'h' },
+					 { NULL, 0, NULL, 0 } };
 
 static void bad(const char *what, const char *arg)
 {
@@ -131,6 +143,11 @@ static bool tweak_option(struct tweak *t, int c, const char *arg)
 		return true;
 	case O_NO_CHAT:
 		t->no_chat = true;
+		return true;
+	case O_WRONG:
+		t->wrong = (unsigned)number(arg);
+		if (!t->wrong || t->wrong > PROP_COUNT)
+			bad("properties are 1 to 13:", arg);
 		return true;
 	default:
 		return false;

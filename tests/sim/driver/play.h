@@ -99,6 +99,10 @@ bool talk_over(void);
 /* play_fair.c: tasks of one worker among themselves. */
 void friends_start(unsigned worker);
 
+/* play_wrong.c: mistakes on purpose (tweak.wrong). */
+void wrong_start(unsigned worker);
+bool wrong(enum world_prop p);
+
 /* play_order.c: a send of n bytes was called at that place of the stream to that peer. */
 void order_new(void);
 void order_call(const struct sim_peer *peer, size_t at, size_t n);

@@ -44,7 +44,7 @@ static int yield_some(struct one *o)
 			f->ready &= ~(1u << o->me);
 			return e;
 		}
-		f->turns[o->me]++;
+		f->turns[o->me] += wrong(PROP_P8) ? 3 : 1;
 		check_turns(f, o->me);
 	}
 	f->ready &= ~(1u << o->me);
@@ -55,6 +55,7 @@ static int send_one(struct friends *f)
 {
 	unsigned call = f->sends++;
 
+	call ^= wrong(PROP_P12);
 	return rln_chan_send(&f->ch, &call);
 }
 

@@ -44,7 +44,7 @@ static ssize_t pour_some(rln_conn c, struct pour *p)
 	p->called += n;
 	p->left -= n;
 	for (size_t i = 0; i < n; i++)
-		buf[i] = peer_poured(p->peer, at + i);
+		buf[i] = peer_poured(p->peer, at + i) ^ wrong(PROP_P3);
 	if (play.guarded)
 		r = send_guarded(c, buf, n);
 	else if (p->shared || play.strict || play_rand(8))

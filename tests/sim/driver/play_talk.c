@@ -121,7 +121,7 @@ static void alarm_start(void)
 	rln_ns d = (rln_ns)play_rand(20000000);
 
 	a->again = (unsigned)play_rand(3);
-	a->due = loop_now() + d;
+	a->due = loop_now() + d + (wrong(PROP_P11) ? RLN_MS(5) : 0);
 	a->armed = true;
 	play.timers++;
 	rln_timer_start(&a->t, d, alarm_fired, a);

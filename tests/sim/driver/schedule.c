@@ -404,6 +404,8 @@ void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 	}
 	if (play.scarce)
 		world_scarce(play.w, 4 + (unsigned)play_rand(200));
+	if (t->wrong)
+		wrong_start(0);
 	step_to_end();
 	check_end();
 	rig_end(&play.rig);
