@@ -44,6 +44,14 @@ static void start(enum world_linux version, enum world_fault always)
 	CHECK_INT(files_open(&rig.files, &rig.ring, 1, 1, &why), ==, 0);
 }
 
+static void finish(void)
+{
+	files_close(&rig.files);
+	ring_close(&rig.ring);
+	world_enter(NULL);
+	world_free(rig.w);
+}
+
 static void reaped(void *ctx, const struct io_uring_cqe *cqe)
 {
 	*(int *)ctx = cqe->res;
@@ -100,6 +108,8 @@ static void receive_without_buffers(int64_t pause_ns)
 		CHECK_INT(receive(), ==, -ENOBUFS);
 		world_run_until(rig.w, world_now(rig.w) + pause_ns);
 	}
+	bufring_close(&b);
+	finish();
 }
 
 static void receive_at_once(void)
@@ -127,6 +137,7 @@ static void cancel_what_cannot_be(unsigned times)
 	for (unsigned i = 0; i < times; i++)
 		io_uring_prep_cancel64(ring_sqe(&rig.ring), 64, 0);
 	(void)run();
+	finish();
 }
 
 static void cancel_often(void)
@@ -153,6 +164,7 @@ static void close_slot(enum world_linux version, bool shut)
 	io_uring_prep_close_direct(ring_sqe(&rig.ring), 0);
 	CHECK_INT(run(), ==, 0);
 	world_run_until(rig.w, world_now(rig.w) + 3 * INT64_C(1000000000));
+	finish();
 }
 
 static void close_unannounced(void)
