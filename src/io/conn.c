@@ -195,16 +195,15 @@ void conn_serve(struct conn *c)
 }
 
 /* ---- control op: connect, shutdown, reset, close, questions; one at a time */
-static void prep_socket_cmd(struct io_uring_sqe *sqe, int slot, unsigned cmd, int name, void *buf,
-			    unsigned len)
+static void prep_peer_name(struct conn *c, struct io_uring_sqe *sqe)
 {
-	const uint32_t level_name[2] = { SOL_SOCKET, (uint32_t)name };
+	const uint32_t level_name[2] = { SOL_SOCKET, SO_PEERNAME };
 
-	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, slot, NULL, 0, 0);
-	sqe->cmd_op = cmd;
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, (int)c->slot, NULL, 0, 0);
+	sqe->cmd_op = RU_SOCKET_URING_OP_GETSOCKOPT;
 	memcpy(&sqe->addr, level_name, sizeof level_name);
-	sqe->file_index = len;
-	sqe->addr3 = (uintptr_t)buf;
+	sqe->file_index = c->peer_bytes;
+	sqe->addr3 = (uintptr_t)c->peer.raw;
 }
 
 static void ctl_prepare(struct ops *ops, struct op *op, struct io_uring_sqe *sqe)
@@ -231,11 +230,7 @@ static void ctl_prepare(struct ops *ops, struct op *op, struct io_uring_sqe *sqe
 		io_uring_prep_poll_add(sqe, slot, POLLIN | POLLRDHUP | POLLHUP | POLLERR);
 		break;
 	case CTL_PEER:
-		prep_socket_cmd(sqe, slot, RU_SOCKET_URING_OP_GETSOCKOPT, SO_PEERNAME, c->peer.raw,
-				c->peer_bytes);
-		break;
-	case CTL_OUTQ:
-		prep_socket_cmd(sqe, slot, RU_SOCKET_URING_OP_SIOCOUTQ, 0, NULL, 0);
+		prep_peer_name(c, sqe);
 		break;
 	case CTL_NONE:
 		RLN_ASSERT(false);
@@ -266,11 +261,7 @@ static void ctl_finish(struct op *op, const struct op_event *ev)
 	case CTL_CONNECT:
 		c->close_err = (int16_t)ev->res;
 		c->target = NULL;
-		c->outq = 0;
 		wake_all(&c->flushers, 0);
-		break;
-	case CTL_OUTQ:
-		conn_timer_outq(c, ev->res);
 		break;
 	case CTL_SHUTDOWN:
 	case CTL_RESET:
@@ -293,7 +284,6 @@ void conn_ctl(struct conn *c, enum ctl_kind kind)
 		[CTL_CONNECT] = &ctl_connect_class, [CTL_SHUTDOWN] = &ctl_shutdown_class,
 		[CTL_RESET] = &ctl_connect_class,   [CTL_CLOSE] = &ctl_close_class,
 		[CTL_PEER] = &ctl_cmd_class,	    [CTL_HUP] = &ctl_poll_class,
-		[CTL_OUTQ] = &ctl_cmd_class,
 	};
 	RLN_ASSERT(!conn_ctl_busy(c)); /* INV-25 */
 	c->ctl_kind = (uint8_t)kind;

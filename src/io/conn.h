@@ -40,16 +40,7 @@ enum close_phase {
 /* What the one receive op does at the moment. */
 enum recv_mode { RECV_MULTISHOT, RECV_SELECT_ONE, RECV_FALLBACK, RECV_HOT, RECV_INTO };
 /* What the one control op does at the moment. */
-enum ctl_kind {
-	CTL_NONE,
-	CTL_CONNECT,
-	CTL_SHUTDOWN,
-	CTL_RESET,
-	CTL_CLOSE,
-	CTL_PEER,
-	CTL_HUP,
-	CTL_OUTQ
-};
+enum ctl_kind { CTL_NONE, CTL_CONNECT, CTL_SHUTDOWN, CTL_RESET, CTL_CLOSE, CTL_PEER, CTL_HUP };
 
 /* A reader that receives straight into its own memory; lives in its frame until done. */
 struct recv_into {
@@ -102,11 +93,8 @@ struct conn {
 		int64_t reader_since_ns; /* when the reader began to wait */
 		int64_t close_began_ns;	 /* CLOSING */
 	};
-	int64_t outq_ns; /* when the peer's backlog was last asked for */
-	union {
-		uint32_t outq;	       /* and what it was: bytes it had not taken (SIOCOUTQ) */
-		uint32_t target_bytes; /* before it is open */
-	};
+	int64_t asked_ns;      /* when the send in flight was last asked how much has gone out */
+	uint32_t target_bytes; /* before it is open */
 	uint32_t generation, slot;
 	uint32_t inflight; /* bytes of the send SQE */
 	uint32_t shown;	   /* unconsumed bytes the reader has seen (rln_fill), all modes */
@@ -273,7 +261,6 @@ void conn_abort(struct conn *c, int err); /* reset */
 void conn_close_step(struct conn *c);
 void conn_timer_fire(struct timer *t);
 void conn_timer_update(struct conn *c);
-void conn_timer_outq(struct conn *c, int outq); /* answer of CTL_OUTQ */
-void conn_closed(struct conn *c, int res);	/* the close op ended: the slot is free */
+void conn_closed(struct conn *c, int res); /* the close op ended: the slot is free */
 
 #endif

@@ -211,7 +211,6 @@ static void send_result(struct conn *c, int res)
 		RLN_ASSERTF((uint32_t)res <= c->inflight, "sent %d of %u", res, c->inflight);
 		tx_advance(c, (size_t)res);
 		c->last_tx_ns = c->io->loop->now_ns;
-		c->outq = 0;
 	} else if (transient(res) || res == 0) {
 		c->io->stats.send_retries++;
 		c->retry_send = true;

@@ -88,11 +88,6 @@ static void drain_idle_due(struct conn *c)
 		waiter_wake(waiter_first(&c->reader), -ESHUTDOWN);
 }
 
-static bool can_ask_outq(const struct conn *c)
-{
-	return c->io->caps->socket_cmd && (c->family == AF_INET || c->family == AF_INET6);
-}
-
 static int64_t stall_at(const struct conn *c)
 {
 	if (!c->tx_head || c->write == WRITE_BROKEN)
@@ -100,13 +95,21 @@ static int64_t stall_at(const struct conn *c)
 	return after(c->last_tx_ns, c->mode->send_stall_ns);
 }
 
-static int64_t outq_at(const struct conn *c)
+/*
+ * A send in flight says nothing before its end, and a slow peer may take long over it. So it is
+ * cancelled now and then: its result is what the peer took, and the rest is sent again. What the
+ * socket's own buffer took counts as well, once. A pipe's write ends with its first byte.
+ */
+static int64_t ask_at(const struct conn *c)
 {
-	if (stall_at(c) == INT64_MAX || !can_ask_outq(c) || conn_ctl_busy(c))
+	bool flush = c->life == LIFE_CLOSING;
+	int64_t limit = flush ? c->mode->close_timeout_ns : c->mode->send_stall_ns;
+	int64_t base = c->asked_ns > c->last_tx_ns ? c->asked_ns : c->last_tx_ns;
+
+	if (!c->tx_head || c->write == WRITE_BROKEN || c->send_cancelled || !c->family ||
+	    limit <= 0 || (flush && c->phase != CLOSE_FLUSH))
 		return INT64_MAX;
-	int64_t base = c->outq_ns > c->last_tx_ns ? c->outq_ns : c->last_tx_ns;
-	/* twice before the end: the first answer is what the second is compared with */
-	return after(base, c->mode->send_stall_ns / 3 + 1);
+	return after(base, limit / 3 + 1);
 }
 
 static int64_t close_at(const struct conn *c)
@@ -133,7 +136,7 @@ static int64_t next_at(const struct conn *c)
 			     : INT64_MAX;
 
 	if (c->life == LIFE_CLOSING)
-		return earlier(at, close_at(c));
+		return earlier(at, earlier(close_at(c), ask_at(c)));
 	if (RLN_UNLIKELY(c->starved) && list_first(&c->io->starving) == &c->starve)
 		at = earlier(at, c->io->loop->now_ns + STARVED_NS); /* the turn tries again */
 	if (c->mode->idle_ns > 0)
@@ -141,7 +144,7 @@ static int64_t next_at(const struct conn *c)
 	if (RLN_UNLIKELY(c->io->draining))
 		at = earlier(at, drain_idle_at(c));
 	if (c->tx_head)
-		at = earlier(at, earlier(stall_at(c), outq_at(c)));
+		at = earlier(at, earlier(stall_at(c), ask_at(c)));
 	return at;
 }
 
@@ -176,6 +179,12 @@ static void idle_due(struct conn *c)
 		conn_close(c, -ETIME);
 }
 
+static void ask(struct conn *c, int64_t now)
+{
+	c->asked_ns = now;
+	conn_cancel_send(c);
+}
+
 void conn_timer_fire(struct timer *t)
 {
 	struct conn *c = container_of(t, struct conn, timer);
@@ -199,9 +208,10 @@ void conn_timer_fire(struct timer *t)
 	if (c->life == LIFE_CLOSING) {
 		if (now >= close_at(c))
 			close_due(c);
-	} else if (now >= outq_at(c)) {
-		c->outq_ns = now;
-		conn_ctl(c, CTL_OUTQ);
+		else if (now >= ask_at(c))
+			ask(c, now);
+	} else if (now >= ask_at(c)) {
+		ask(c, now);
 	} else if (now >= stall_at(c)) {
 		c->io->stats.send_stalls++;
 		conn_abort(c, -ETIMEDOUT);
@@ -212,14 +222,4 @@ void conn_timer_fire(struct timer *t)
 	}
 	if (c->life != LIFE_CLOSED)
 		conn_timer_update(c);
-}
-
-/* The peer's unsent queue shrank: it reads, however slowly. */
-void conn_timer_outq(struct conn *c, int outq)
-{
-	if (outq < 0)
-		return;
-	if (c->outq && (uint32_t)outq < c->outq)
-		c->last_tx_ns = c->io->loop->now_ns;
-	c->outq = (uint32_t)outq;
 }

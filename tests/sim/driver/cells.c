@@ -30,7 +30,6 @@
 	X(SHUTDOWN, "its FIN is on its way")                        \
 	X(ABORT, "its reset is on its way")                         \
 	X(HUP, "asks whether an end is a reset")                    \
-	X(OUTQ, "asks how much its peer has not taken")             \
 	/* its receive */                                           \
 	X(NO_RECV, "no receive is out")                             \
 	X(PAUSED, "its receive is paused")                          \
@@ -157,7 +156,7 @@ static const struct impossible {
 			 S(LATE)),
 	  "it only connects" },
 	{ H(GIVE_ERR),
-	  S(CONNECT) | S(PEER) | S(SHUTDOWN) | S(ABORT) | S(HUP) | S(OUTQ) | S(FLUSH) | S(LINGER) |
+	  S(CONNECT) | S(PEER) | S(SHUTDOWN) | S(ABORT) | S(HUP) | S(FLUSH) | S(LINGER) |
 		  S(QUIESCE) | S(PARKED) | S(MULTI) | S(FALLBACK) | S(HOT) | S(INTO) |
 		  S(RECV_CANCEL) | S(EOF_HELD) | S(SEND) | S(SEND_ZC) | S(SEND_CANCEL) | S(RETRY) |
 		  S(NOTIF) | S(FIN_WANTED) | S(SHUT) | S(BROKEN) | S(READER) | S(SENDER) |
@@ -237,13 +236,8 @@ static uint64_t life_of(const struct conn *c)
 static uint64_t control_of(const struct conn *c)
 {
 	static const uint64_t kinds[] = {
-		[CTL_CONNECT] = S(CONNECT),
-		[CTL_PEER] = S(PEER),
-		[CTL_SHUTDOWN] = S(SHUTDOWN),
-		[CTL_RESET] = S(ABORT),
-		[CTL_HUP] = S(HUP),
-		[CTL_OUTQ] = S(OUTQ),
-		[CTL_CLOSE] = 0,
+		[CTL_CONNECT] = S(CONNECT), [CTL_PEER] = S(PEER), [CTL_SHUTDOWN] = S(SHUTDOWN),
+		[CTL_RESET] = S(ABORT),	    [CTL_HUP] = S(HUP),	  [CTL_CLOSE] = 0,
 	};
 	return conn_ctl_busy(c) ? kinds[c->ctl_kind] : 0;
 }
