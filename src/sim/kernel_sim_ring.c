@@ -29,10 +29,15 @@ struct sim_ring *ring_of(struct io_uring *u)
 	return f->ring;
 }
 
+/* CQEs that the program has not taken. */
+static unsigned cq_ready(const struct sim_ring *r)
+{
+	return r->cq_tail - __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE);
+}
+
 bool ring_cq_full(const struct sim_ring *r)
 {
-	return r->cq_tail - __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE) >= r->cq_entries ||
-	       !list_empty(&r->backlog);
+	return cq_ready(r) >= r->cq_entries || !list_empty(&r->backlog);
 }
 
 static void hash_in(struct world *w, uint64_t v)
@@ -44,19 +49,19 @@ static void hash_in(struct world *w, uint64_t v)
 static void cq_put(struct sim_ring *r, const struct sim_cqe *c)
 {
 	struct world *w = r->w;
-	struct io_uring_cqe *at = (void *)(r->cqes + (r->cq_tail & r->mask_cq) * r->cqe_bytes);
+	struct io_uring_cqe *at = &r->cqes[r->cq_tail & r->cq_mask];
 
-	at->user_data = c->cqe.user_data;
-	at->res = c->cqe.res;
-	at->flags = c->cqe.flags;
+	at->user_data = c->user_data;
+	at->res = c->res;
+	at->flags = c->flags;
 	__atomic_store_n(&r->cq_tail, r->cq_tail + 1, __ATOMIC_RELEASE);
 	if (r->notify)
 		r->notify->count++;
 	w->stats.cqes++;
-	hash_in(w, (uint64_t)r->id << 32 | (uint32_t)c->cqe.res);
-	hash_in(w, c->seq << 32 | c->cqe.flags);
+	hash_in(w, (uint64_t)r->id << 32 | (uint32_t)c->res);
+	hash_in(w, c->seq << 32 | c->flags);
 	sim_trace(w, "ring %u cqe req %llu res %d flags %x", r->id, (unsigned long long)c->seq,
-		  c->cqe.res, c->cqe.flags);
+		  c->res, c->flags);
 }
 
 static void cqe_queue(struct list *l, const struct sim_cqe *c)
@@ -68,48 +73,46 @@ static void cqe_queue(struct list *l, const struct sim_cqe *c)
 	list_push_back(l, &copy->node);
 }
 
-bool ring_post(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t flags, uint64_t seq)
+static bool post(struct sim_ring *r, const struct sim_cqe *c)
 {
-	struct sim_cqe c = { .seq = seq };
-
-	c.cqe.user_data = user_data;
-	c.cqe.res = res;
-	c.cqe.flags = flags;
 	r->posted++;
 	if (r->counting)
 		timeouts_count(r);
 	if (!ring_cq_full(r)) {
-		cq_put(r, &c);
+		cq_put(r, c);
 		return true;
 	}
-	cqe_queue(&r->backlog, &c);
+	cqe_queue(&r->backlog, c);
 	r->w->stats.overflows++;
-	if (r->w->cfg.on_hit && user_data)
-		hit_tell(r->w, HIT_OVERFLOW, r->fd, user_data);
+	if (r->w->cfg.on_hit && c->user_data)
+		hit_tell(r->w, HIT_OVERFLOW, r->fd, c->user_data);
 	r->sq_flags |= IORING_SQ_CQ_OVERFLOW;
 	return false;
 }
 
+bool ring_post(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t flags, uint64_t seq)
+{
+	struct sim_cqe c = { .user_data = user_data, .seq = seq, .res = res, .flags = flags };
+
+	return post(r, &c);
+}
+
 void ring_message(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t flags, uint64_t seq)
 {
-	struct sim_cqe c = { .seq = seq };
+	struct sim_cqe c = { .user_data = user_data, .seq = seq, .res = res, .flags = flags };
 
-	c.cqe.user_data = user_data;
-	c.cqe.res = res;
-	c.cqe.flags = flags;
 	cqe_queue(&r->msgs, &c);
 }
 
 static void backlog_flush(struct sim_ring *r)
 {
 	while (!list_empty(&r->backlog)) {
-		struct list *n = r->backlog.next;
-		struct sim_cqe *c = container_of(n, struct sim_cqe, node);
+		struct sim_cqe *c = container_of(r->backlog.next, struct sim_cqe, node);
 
-		if (r->cq_tail - __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE) >= r->cq_entries)
+		if (cq_ready(r) >= r->cq_entries)
 			return;
 		cq_put(r, c);
-		list_remove(n);
+		list_remove(&c->node);
 		free(c);
 	}
 	r->sq_flags &= ~IORING_SQ_CQ_OVERFLOW;
@@ -122,7 +125,7 @@ static void msgs_flush(struct sim_ring *r)
 	while ((n = list_pop_front(&r->msgs))) {
 		struct sim_cqe *c = container_of(n, struct sim_cqe, node);
 
-		ring_post(r, c->cqe.user_data, c->cqe.res, c->cqe.flags, c->seq);
+		post(r, c);
 		free(c);
 	}
 }
@@ -144,7 +147,7 @@ static int setup_check(struct world *w, unsigned entries, const struct io_uring_
 		return w->cfg.fail_errno ? -w->cfg.fail_errno : -ENOMEM;
 	if (!entries || (entries > SQ_MAX && !(p->flags & IORING_SETUP_CLAMP)))
 		return -EINVAL;
-	if (p->flags & ~SETUP_KNOWN || p->flags & w->cfg.setup_refused)
+	if (p->flags & ~SETUP_KNOWN)
 		return -EINVAL;
 	if (p->flags & RU_SETUP_NO_SQARRAY && w->version < LINUX_6_12)
 		return -EINVAL;
@@ -158,46 +161,47 @@ static int setup_check(struct world *w, unsigned entries, const struct io_uring_
 
 static void ring_alloc(struct sim_ring *r, const struct io_uring_params *p)
 {
+	size_t sq_bytes = p->sq_entries * sizeof(*r->sqes);
+	size_t cq_bytes = (p->cq_entries * sizeof(*r->cqes) + 63) / 64 * 64;
+
 	r->setup = p->flags;
-	r->sq_entries = r->entries_sq = p->sq_entries;
-	r->cq_entries = r->entries_cq = p->cq_entries;
-	r->mask_sq = r->sq_entries - 1;
-	r->mask_cq = r->cq_entries - 1;
-	r->sqe_bytes = sizeof(struct io_uring_sqe);
-	r->cqe_bytes = sizeof(struct io_uring_cqe);
-	r->sqes = aligned_alloc(64, (size_t)r->sq_entries * r->sqe_bytes);
-	r->cqes = aligned_alloc(64, ((size_t)r->cq_entries * r->cqe_bytes + 63) / 64 * 64);
+	r->sq_entries = p->sq_entries;
+	r->cq_entries = p->cq_entries;
+	r->sq_mask = r->sq_entries - 1;
+	r->cq_mask = r->cq_entries - 1;
+	r->sqes = aligned_alloc(64, sq_bytes);
+	r->cqes = aligned_alloc(64, cq_bytes);
+	RLN_ASSERT(r->sqes && r->cqes);
 	if (!(r->setup & RU_SETUP_NO_SQARRAY))
 		r->array = calloc(r->sq_entries, sizeof(*r->array));
 	for (unsigned i = 0; r->array && i < r->sq_entries; i++)
 		r->array[i] = i; /* as kernel_uring.c leaves it */
-	RLN_ASSERT(r->sqes && r->cqes);
-	memset(r->sqes, 0xdd, (size_t)r->sq_entries * r->sqe_bytes);
-	memset(r->cqes, 0xdd, (size_t)r->cq_entries * r->cqe_bytes);
+	memset(r->sqes, 0xdd, sq_bytes);
+	memset(r->cqes, 0xdd, cq_bytes);
 	r->disabled = r->setup & IORING_SETUP_R_DISABLED;
 }
 
 static void ring_show(struct sim_ring *r, struct io_uring *u, int fd)
 {
 	memset(u, 0, sizeof(*u));
-	u->sq.khead = &r->head;
-	u->sq.ktail = &r->tail;
-	u->sq.kring_mask = &r->mask_sq;
-	u->sq.kring_entries = &r->entries_sq;
+	u->sq.khead = &r->sq_head;
+	u->sq.ktail = &r->sq_tail;
+	u->sq.kring_mask = &r->sq_mask;
+	u->sq.kring_entries = &r->sq_entries;
 	u->sq.kflags = &r->sq_flags;
 	u->sq.kdropped = &r->dropped;
 	u->sq.array = r->array;
-	u->sq.sqes = (void *)r->sqes;
-	u->sq.ring_mask = r->mask_sq;
+	u->sq.sqes = r->sqes;
+	u->sq.ring_mask = r->sq_mask;
 	u->sq.ring_entries = r->sq_entries;
 	u->cq.khead = &r->cq_head;
 	u->cq.ktail = &r->cq_tail;
-	u->cq.kring_mask = &r->mask_cq;
-	u->cq.kring_entries = &r->entries_cq;
+	u->cq.kring_mask = &r->cq_mask;
+	u->cq.kring_entries = &r->cq_entries;
 	u->cq.kflags = &r->cq_flags;
 	u->cq.koverflow = &r->overflow;
-	u->cq.cqes = (void *)r->cqes;
-	u->cq.ring_mask = r->mask_cq;
+	u->cq.cqes = r->cqes;
+	u->cq.ring_mask = r->cq_mask;
 	u->cq.ring_entries = r->cq_entries;
 	u->flags = r->setup;
 	u->ring_fd = u->enter_ring_fd = fd;
@@ -326,27 +330,25 @@ static int req_prep(struct sim_req *q)
 /* The next SQE, copied and made unreadable. NULL: the index in the SQ array is bad. */
 static struct sim_req *take_sqe(struct sim_ring *r)
 {
-	unsigned index = r->head & r->mask_sq;
+	unsigned index = r->sq_head & r->sq_mask;
 	struct sim_req *q = NULL;
 
 	if (r->array)
 		index = r->array[index];
 	if (index < r->sq_entries) {
-		struct io_uring_sqe *sqe = (void *)(r->sqes + (size_t)index * r->sqe_bytes);
-
-		q = req_new(r, sqe);
-		memset(sqe, 0xdd, r->sqe_bytes);
+		q = req_new(r, &r->sqes[index]);
+		memset(&r->sqes[index], 0xdd, sizeof(r->sqes[index]));
 	} else {
 		r->dropped++;
 	}
-	__atomic_store_n(&r->head, r->head + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&r->sq_head, r->sq_head + 1, __ATOMIC_RELEASE);
 	return q;
 }
 
 static unsigned submit(struct sim_ring *r, unsigned count)
 {
 	struct world *w = r->w;
-	unsigned ready = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) - r->head, n = 0;
+	unsigned ready = __atomic_load_n(&r->sq_tail, __ATOMIC_ACQUIRE) - r->sq_head, n = 0;
 	struct sim_req *first = NULL, *last = NULL;
 	int err = 0;
 
@@ -451,7 +453,7 @@ void rings_notify(struct world *w)
 static void progress(struct sim_ring *r)
 {
 	reqs_run(r);
-	reqs_post(r, false);
+	reqs_post(r);
 	slots_release(r->w);
 	msgs_flush(r);
 	backlog_flush(r);
@@ -494,7 +496,7 @@ static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
 			world_violates(w, PROP_P6, "ring %u waits and the clock stands still",
 				       r->id);
 		progress(r);
-		if (r->cq_tail - __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE) >= want)
+		if (cq_ready(r) >= want)
 			return 0;
 		if (w->now >= deadline)
 			return -ETIME;
@@ -507,14 +509,10 @@ static int wait_for(struct sim_ring *r, unsigned want, int64_t deadline)
 			continue;
 		}
 		next = wait_next(r);
-		if (next == SIM_NEVER && deadline == SIM_NEVER) {
-			w->stats.deadlocks++;
-			if (w->cfg.on_deadlock)
-				w->cfg.on_deadlock(w, w->cfg.ctx);
+		if (next == SIM_NEVER && deadline == SIM_NEVER)
 			world_violates(w, PROP_P5,
 				       "deadlock: ring %u waits and nothing can ever happen",
 				       r->id);
-		}
 		world_run_until(w, earlier(next, deadline));
 	}
 }
@@ -591,7 +589,7 @@ static int sim_enter(struct io_uring *u, unsigned to_submit, unsigned min_comple
 			return chance(w, 2) ? -EBUSY : -EAGAIN;
 		}
 		n = submit(r, to_submit);
-		reqs_post(r, false);
+		reqs_post(r);
 		if (n != to_submit)
 			return (int)n;
 	}
@@ -599,19 +597,10 @@ static int sim_enter(struct io_uring *u, unsigned to_submit, unsigned min_comple
 		return (int)n;
 	if (min_complete > r->cq_entries)
 		min_complete = r->cq_entries;
-	w->stats.waits += min_complete > 0;
 	res = wait_for(r, min_complete, deadline);
 	tell_work(r, false);
 	return n ? (int)n : res;
 }
-
-const struct ring_kernel ring_kernel_sim = {
-	.name = "simulator",
-	.setup = sim_setup,
-	.exit = sim_exit,
-	.enter = sim_enter,
-	.reg = sim_register,
-};
 
 /* The objects above the ring know one default kernel; linked with the simulator it is this one. */
 const struct ring_kernel ring_kernel_uring = {

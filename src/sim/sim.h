@@ -136,10 +136,12 @@ struct sim_group {
 };
 #define SIM_GROUPS 16
 
+/* A completion that is not visible yet. */
 struct sim_cqe {
 	struct list node;
-	uint64_t seq;
-	struct io_uring_cqe cqe;
+	uint64_t user_data, seq; /* seq: of its request */
+	int32_t res;
+	uint32_t flags;
 };
 
 struct sim_ring {
@@ -147,11 +149,13 @@ struct sim_ring {
 	struct world *w;
 	struct sim_file *self;
 	int fd;
-	unsigned id, setup, sq_entries, cq_entries, sqe_bytes, cqe_bytes;
-	unsigned head, tail, sq_flags, dropped, mask_sq, entries_sq;
-	unsigned cq_head, cq_tail, cq_flags, overflow, mask_cq, entries_cq;
-	unsigned *array;
-	uint8_t *sqes, *cqes;
+	unsigned id, setup;
+	/* what the program sees of it (ring_show()) */
+	unsigned sq_head, sq_tail, sq_flags, sq_mask, sq_entries, dropped;
+	unsigned cq_head, cq_tail, cq_flags, cq_mask, cq_entries, overflow;
+	unsigned *array; /* NULL: IORING_SETUP_NO_SQARRAY */
+	struct io_uring_sqe *sqes;
+	struct io_uring_cqe *cqes;
 	bool disabled, fd_registered;
 	uint32_t posted, expired; /* completions in all; of timeouts whose time had come */
 	unsigned counting;	  /* timeouts that wait for completions */
@@ -275,7 +279,6 @@ struct sim_file *fd_get(const struct world *w, int fd);
 int fd_close(struct world *w, int fd);
 void fds_close(struct world *w); /* all of them */
 /* Direct slots. slot_install takes the reference of f in every outcome. */
-int slot_alloc(struct sim_ring *r);
 int slot_install(struct sim_ring *r, struct sim_file *f, uint32_t file_index);
 int slot_remove(struct sim_ring *r, unsigned slot);
 /* The file of a slot that is emptied or replaced; on older kernels it stays for a while. */
@@ -305,7 +308,6 @@ void sock_break(struct sim_sock *s, int err, bool tell_other); /* something on t
 int sock_error(struct sim_sock *s);			       /* the error, once; 0: none */
 unsigned sock_poll(const struct sim_sock *s);
 size_t sock_outq(const struct sim_sock *s);
-void sock_wake(struct sim_sock *s);
 /* Ring r goes away: bytes that stand in its zero-copy senders' memory are copied. */
 void socks_detach(struct world *w, const struct sim_ring *r);
 
@@ -353,7 +355,6 @@ int group_register(struct sim_ring *r, const struct io_uring_buf_reg *reg);
 int group_unregister(struct sim_ring *r, uint16_t bgid);
 
 /* kernel_sim_ring.c */
-extern const struct ring_kernel ring_kernel_sim;
 struct sim_ring *ring_of(struct io_uring *u);
 void ring_destroy(struct sim_ring *r);
 /* Make a completion visible (or queue it when the CQ is full). False: it went to the backlog. */
@@ -376,12 +377,11 @@ void req_free(struct sim_req *q);
 void req_start(struct sim_req *q, int err);
 /* The effect of q has happened: result known, CQE to come. */
 void req_finish(struct sim_req *q, int32_t res, uint32_t flags);
-/* Let pending requests of r run that can, in the order the seed likes. Returns how many did. */
-unsigned reqs_run(struct sim_ring *r);
-/* Post what has run. all: also what is held. */
-void reqs_post(struct sim_ring *r, bool all);
+/* Let pending requests of r run that can, in the order the seed likes. */
+void reqs_run(struct sim_ring *r);
+/* Post what has run, but for what is held. */
+void reqs_post(struct sim_ring *r);
 bool req_multishot(const struct sim_req *q);
-void req_notify(struct sim_req *q); /* zero-copy: the last byte has left the sender's memory */
 
 /* sim_prop.c */
 void judge_new(struct world *w);

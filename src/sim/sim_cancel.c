@@ -26,17 +26,14 @@ int req_cancel(struct sim_req *q)
 	if (steady(q) && !q->punted)
 		return -ENOENT;
 	if (steady(q) && chance(w, 2)) {
-		w->stats.cancel_late++;
 		return -EALREADY;
 	}
 	if (!timer && !steady(q) && !req_multishot(q) &&
 	    (fault(w, FAULT_CANCEL_LATE) || (q->punted && chance(w, 2)))) {
 		q->cancel_at = w->now + latency(w);
-		w->stats.cancel_late++;
 		hit_req(q, HIT_CANCEL_LATE);
 		return -EALREADY;
 	}
-	w->stats.cancel_hit++;
 	if (timer)
 		timeout_end(q);
 	hit_req(q, q->done ? HIT_CANCEL_PART : HIT_CANCEL);
@@ -91,11 +88,8 @@ static int cancel_matching(struct sim_ring *r, const struct match *m, const stru
 		if (!all)
 			break;
 	}
-	if (!count) {
-		r->w->stats.cancel_miss++;
-		if (!m->flags && r->w->cfg.on_hit)
-			hit_tell(r->w, HIT_CANCEL_MISS, r->fd, m->user_data);
-	}
+	if (!count && !m->flags && r->w->cfg.on_hit)
+		hit_tell(r->w, HIT_CANCEL_MISS, r->fd, m->user_data);
 	if (all)
 		return count;
 	return late ? late : count ? 0 : -ENOENT;

@@ -83,7 +83,7 @@ void fds_close(struct world *w)
 }
 
 /* A free slot of the range that REGISTER_FILE_ALLOC_RANGE set, next fit as in Linux. */
-int slot_alloc(struct sim_ring *r)
+static int slot_alloc(struct sim_ring *r)
 {
 	for (unsigned i = 0; i < r->alloc_len; i++) {
 		unsigned slot = r->alloc_off + (r->alloc_hint + i) % r->alloc_len;

@@ -30,13 +30,13 @@ void hit_tell_req(const struct sim_req *q, enum world_hit h)
 
 void hit_tell_queued(const struct sim_ring *r, enum world_hit h)
 {
-	unsigned tail = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
+	unsigned tail = __atomic_load_n(&r->sq_tail, __ATOMIC_ACQUIRE);
 
-	for (unsigned i = r->head; i != tail; i++) {
-		unsigned index = r->array ? r->array[i & r->mask_sq] : i & r->mask_sq;
+	for (unsigned i = r->sq_head; i != tail; i++) {
+		unsigned index = r->array ? r->array[i & r->sq_mask] : i & r->sq_mask;
 
 		if (index < r->sq_entries)
-			tell_sqe(r, (void *)(r->sqes + (size_t)index * r->sqe_bytes), h);
+			tell_sqe(r, &r->sqes[index], h);
 	}
 }
 

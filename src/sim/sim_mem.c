@@ -184,7 +184,6 @@ void group_take(struct sim_ring *r, uint16_t bgid, size_t used)
 	mem_user(k->addr, k->len);
 	memset(k->addr + used, 0xdb, k->len - used < 64 ? k->len - used : 64);
 	mem_kernel(k->addr + used, k->len - used);
-	r->w->stats.buffers_taken++;
 }
 
 int group_register(struct sim_ring *r, const struct io_uring_buf_reg *reg)

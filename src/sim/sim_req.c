@@ -252,9 +252,8 @@ static void shuffle_end(struct shuffle *s)
 		free(s->at);
 }
 
-unsigned reqs_run(struct sim_ring *r)
+void reqs_run(struct sim_ring *r)
 {
-	unsigned ran = 0;
 	struct shuffle s;
 
 	groups_look(r);
@@ -263,10 +262,9 @@ unsigned reqs_run(struct sim_ring *r)
 		unsigned budget = RUN_BUDGET;
 
 		while (s.at[i]->state == REQ_PENDING && budget-- && req_try(s.at[i]))
-			ran++;
+			;
 	}
 	shuffle_end(&s);
-	return ran;
 }
 
 static void req_post(struct sim_req *q)
@@ -297,31 +295,24 @@ static void notif_post(struct sim_req *q)
 
 	if (q->sqe.ioprio & RU_SEND_ZC_REPORT_USAGE && !q->zc_late)
 		res = RU_NOTIF_USAGE_ZC_COPIED;
-	q->ring->w->stats.zc_notifs++;
 	ring_post(q->ring, q->sqe.user_data, (int32_t)res, IORING_CQE_F_NOTIF, q->seq);
 	req_free(q);
 }
 
-void reqs_post(struct sim_ring *r, bool all)
+void reqs_post(struct sim_ring *r)
 {
 	struct world *w = r->w;
 	struct shuffle s;
 
 	shuffle(w, &r->run, &s);
 	for (unsigned i = 0; i < s.n; i++)
-		if (all || s.at[i]->hold <= w->now)
+		if (s.at[i]->hold <= w->now)
 			req_post(s.at[i]);
 	shuffle_end(&s);
 	list_for_each_safe (node, t, &r->notifs) {
 		struct sim_req *q = container_of(node, struct sim_req, node);
 
-		if (!q->zc_segs && (all || q->hold <= w->now))
+		if (!q->zc_segs && q->hold <= w->now)
 			notif_post(q);
 	}
-}
-
-/* Nothing to do at once: reqs_post() looks at zc_segs, and completions appear only inside enter. */
-void req_notify(struct sim_req *q)
-{
-	sim_trace(q->ring->w, "req %llu: memory free", (unsigned long long)q->seq);
 }

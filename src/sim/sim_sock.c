@@ -32,7 +32,7 @@ struct sim_sock *sock_new(struct world *w, int family, int type)
 	return s;
 }
 
-void sock_wake(struct sim_sock *s)
+static void sock_wake(struct sim_sock *s)
 {
 	if (s->actor)
 		peer_wake(s->actor);
@@ -44,8 +44,10 @@ static void seg_free(struct sim_seg *seg)
 
 	list_remove(&seg->node);
 	free(seg);
-	if (zc && --zc->zc_segs == 0)
-		req_notify(zc);
+	if (!zc || --zc->zc_segs)
+		return;
+	/* It is told by reqs_post(): completions appear only inside enter. */
+	sim_trace(zc->ring->w, "req %llu: memory free", (unsigned long long)zc->seq);
 }
 
 /* Throw away unread bytes beyond the first keep, and with them the FIN that stood behind. */
@@ -321,8 +323,6 @@ int sock_listen(struct sim_sock *s, int backlog)
 		return -EINVAL;
 	s->state = SOCK_LISTEN;
 	s->backlog_max = backlog > 0 ? (unsigned)backlog : 1;
-	if (s->w->cfg.backlog_max && s->backlog_max > s->w->cfg.backlog_max)
-		s->backlog_max = s->w->cfg.backlog_max;
 	return 0;
 }
 
@@ -455,7 +455,6 @@ ssize_t sock_send(struct sim_sock *s, const void *p, size_t n, struct sim_req *z
 		n = room;
 	if (!n)
 		return -EAGAIN;
-	s->w->stats.bytes_sent += n;
 	if (s->other) {
 		rx_push(s->other, p, n, zc);
 	} else {

@@ -122,11 +122,6 @@ void world_power_loss(struct world *w)
 	world_enter(before);
 }
 
-uint64_t world_seed(const struct world *w)
-{
-	return w->seed;
-}
-
 enum world_linux world_version(const struct world *w)
 {
 	return w->version;
@@ -135,7 +130,7 @@ enum world_linux world_version(const struct world *w)
 const struct ring_kernel *world_kernel(struct world *w)
 {
 	(void)w;
-	return &ring_kernel_sim;
+	return &ring_kernel_uring; /* its simulated one */
 }
 
 void world_caps(struct world *w, struct caps *out)
@@ -161,12 +156,6 @@ const struct world_stats *world_stats(const struct world *w)
 uint64_t world_hash(const struct world *w)
 {
 	return w->hash;
-}
-
-void world_on_deadlock(struct world *w, void (*fn)(struct world *w, void *ctx), void *ctx)
-{
-	w->cfg.on_deadlock = fn;
-	w->cfg.ctx = ctx;
 }
 
 void world_fail(struct world *w, const char *fmt, ...)

@@ -143,16 +143,13 @@ struct world_config {
 	uint8_t version;	    /* enum world_linux; LINUX_SEED: one of them, by seed */
 	uint8_t fault[FAULT_COUNT]; /* enum world_rate */
 	size_t rcvbuf, sndbuf;	    /* of simulated sockets; 0: by seed */
-	unsigned backlog_max;	    /* 0: what listen(2) asked for */
 	uint64_t disk_pages;	    /* of 4 KiB, for all files; 0: as many as there is memory */
-	uint32_t setup_refused;	    /* set-up flags this kernel does not know: -EINVAL */
 	unsigned fail_alloc;	    /* the i-th allocation of the system table fails; 0: none */
 	uint64_t calm_at;	    /* faults stop at this enter; 0: never by themselves */
 	unsigned fail_call;	    /* the i-th ring set-up or register call fails; 0: none */
 	int fail_errno;		    /* with this; 0: ENOMEM */
-	/* Both default to printing the seed and aborting. They must not return to the world. */
+	/* Must not return to the world. NULL: prints the seed and aborts. */
 	void (*on_fail)(struct world *w, const char *what, void *ctx);
-	void (*on_deadlock)(struct world *w, void *ctx);
 	/*
 	 * Runs while a ring waits, before the clock moves: what other threads do meanwhile. May
 	 * step other rings, which must not wait. Returns when it wants to run again at the latest
@@ -182,11 +179,11 @@ struct world_config {
 };
 
 struct world_stats {
-	uint64_t enters, waits, sqes, cqes, overflows, accepts, connects, killed, deadlocks;
+	uint64_t enters, sqes, cqes, overflows, accepts, connects, killed;
 	uint64_t kept_max; /* files that emptied slots still held, at one time */
-	uint64_t resets, buffers_taken, zc_notifs, bytes_sent, bytes_received;
+	uint64_t resets, bytes_received;
 	uint64_t fault[FAULT_COUNT];
-	uint64_t cancel_hit, cancel_miss, cancel_partial, cancel_late;
+	uint64_t cancel_partial;
 	uint64_t calls, allocs; /* set-up and register calls; allocations: bounds of fail_* */
 	uint64_t allocs_failed;
 };
@@ -196,7 +193,6 @@ void world_free(struct world *w);
 /* Make w the current world of this thread (NULL: none). Returns the one before. */
 struct world *world_enter(struct world *w);
 struct world *world_current(void);
-uint64_t world_seed(const struct world *w);
 enum world_linux world_version(const struct world *w); /* never LINUX_SEED */
 /* The fake kernel. Acts on the current world, which must be the one that made the ring. */
 const struct ring_kernel *world_kernel(struct world *w);
@@ -205,7 +201,6 @@ void world_caps(struct world *w, struct caps *out);
 const struct world_stats *world_stats(const struct world *w);
 /* Of every CQE (request number, result, flags) so far: equal for equal seeds. */
 uint64_t world_hash(const struct world *w);
-void world_on_deadlock(struct world *w, void (*fn)(struct world *w, void *ctx), void *ctx);
 /* Fails the world: for oracles of tests. */
 void world_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same, naming the property. */
