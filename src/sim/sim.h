@@ -198,7 +198,7 @@ struct world {
 	unsigned fd_end; /* of the table, which grows up to SIM_FDS */
 	unsigned fds_open, ring_ids, sock_ids, conn_ids;
 	struct list socks, rings, peers;
-	struct list allocs, maps;
+	struct list allocs, maps, spare_reqs;
 	struct list jobs; /* of helper threads: soonest first */
 	struct sim_watch *watches;
 	struct sim_remote *remotes;
@@ -373,6 +373,7 @@ int sim_register(struct io_uring *u, unsigned opcode, void *arg, unsigned nr);
 /* sim_req.c */
 struct sim_req *req_new(struct sim_ring *r, const struct io_uring_sqe *sqe);
 void req_free(struct sim_req *q);
+void reqs_free(struct world *w); /* the memory of those that were freed */
 /* Start a chain (or a single request); err: the first cannot even be prepared. */
 void req_start(struct sim_req *q, int err);
 /* The effect of q has happened: result known, CQE to come. */

@@ -11,11 +11,40 @@
 
 #define RUN_BUDGET 32 /* completions of one multishot in a row, as in Linux */
 
-struct sim_req *req_new(struct sim_ring *r, const struct io_uring_sqe *sqe)
+/* PERF: half of all allocations. The one that was freed first is used again first, so that one that
+ * is used after its end is found as it would be in memory of its own. */
+static struct sim_req *req_alloc(struct world *w)
 {
-	struct sim_req *q = malloc(sizeof(*q));
+	struct list *n = list_pop_front(&w->spare_reqs);
+	struct sim_req *q = n ? container_of(n, struct sim_req, node) : malloc(sizeof(*q));
 
 	RLN_ASSERT(q);
+	mem_user(q, sizeof(*q));
+	return q;
+}
+
+static void req_spare(struct world *w, struct sim_req *q)
+{
+	list_push_back(&w->spare_reqs, &q->node);
+	mem_kernel(&q->node + 1, sizeof(*q) - sizeof(q->node));
+}
+
+void reqs_free(struct world *w)
+{
+	struct list *n;
+
+	while ((n = list_pop_front(&w->spare_reqs))) {
+		struct sim_req *q = container_of(n, struct sim_req, node);
+
+		mem_user(q, sizeof(*q));
+		free(q);
+	}
+}
+
+struct sim_req *req_new(struct sim_ring *r, const struct io_uring_sqe *sqe)
+{
+	struct sim_req *q = req_alloc(r->w);
+
 	memset(q, 0, offsetof(struct sim_req, iov));
 	list_init(&q->node);
 	q->ring = r;
@@ -39,7 +68,7 @@ void req_free(struct sim_req *q)
 	mem_req_open(q);
 	req_disk_free(q);
 	req_put_file(q);
-	free(q);
+	req_spare(q->ring->w, q);
 }
 
 bool req_multishot(const struct sim_req *q)

@@ -59,7 +59,11 @@ static void *alloc_new(size_t align, size_t n)
 		return NULL;
 	align = align < 16 ? 16 : align;
 	head = (head + align - 1) / align * align;
-	if (posix_memalign((void **)&base, align, head + n))
+	if (align == 16)
+		base = malloc(head + n);
+	else if (posix_memalign((void **)&base, align, head + n))
+		base = NULL;
+	if (!base)
 		return NULL;
 	a = (struct sim_alloc *)(void *)(base + head) - 1;
 	a->base = base;

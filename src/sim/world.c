@@ -52,6 +52,7 @@ struct world *world_new(uint64_t seed, const struct world_config *cfg)
 	list_init(&w->allocs);
 	list_init(&w->maps);
 	list_init(&w->jobs);
+	list_init(&w->spare_reqs);
 	rand_seed(w, seed);
 	if (w->cfg.judge)
 		judge_new(w);
@@ -64,6 +65,7 @@ void world_free(struct world *w)
 
 	while (!list_empty(&w->rings))
 		ring_destroy(container_of(w->rings.next, struct sim_ring, node));
+	reqs_free(w);
 	peers_free(w);
 	jobs_free(w);
 	watches_free(w);
