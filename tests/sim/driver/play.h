@@ -42,6 +42,7 @@ struct play {
 	bool deadlines; /* handlers receive under deadlines */
 	bool tight;	/* hardly more slots than clients, and nobody is handed over */
 	bool lazy;	/* they take their time before they read */
+	bool selects;	/* they wait for several things at once */
 	bool storm;	/* connections change their workers all the time */
 	bool shut, calm;
 	bool done[RIG_WORKERS];
@@ -53,6 +54,7 @@ struct play {
 	unsigned calm_turns;
 	int64_t stalled_until;
 	unsigned stalled;	       /* a worker that takes no turns until then */
+	unsigned freezes;	       /* in so many turns, one; 0: none */
 	int64_t began[RIG_WORKERS][2]; /* its last two turns */
 	struct lane lane[RIG_WORKERS][RIG_WORKERS];
 	unsigned opened, closed; /* handlers told of a connection; on_close */
@@ -61,7 +63,8 @@ struct play {
 	unsigned bufs; /* rln_bufs on their way to be released elsewhere */
 	unsigned timers, timers_fired;
 	bool extra;   /* the last listener pours or declines; its peers are not the others' */
-	bool decline; /* which of the two */
+	bool decline; /* or it declines */
+	bool late;    /* or answers at the end of its client's stream */
 	bool guarded; /* what is poured is guarded memory, all of it */
 	struct pour pour[POURS];
 	unsigned pours;
@@ -81,6 +84,8 @@ static inline bool play_chance(unsigned one_in)
 /* play_server.c: the three modes of an echo server. */
 void server_listen(rln_listen_opts *l, unsigned mode);
 void server_echo(rln_conn c); /* a task's; c is of nobody's count */
+/* play_late.c: servers that answer at the end of the stream. */
+void late_listen(rln_listen_opts *l);
 /* play_door.c: a task that listens. */
 void door_start(unsigned worker);
 /* play_pour.c: listeners whose peers wait for no answer, these peers, and what they got. */

@@ -75,6 +75,51 @@ static ssize_t echo_buf(rln_conn c)
 	return n;
 }
 
+/* Wait for several things at once: what a select says is true when it returns. */
+static ssize_t echo_selected(rln_conn c)
+{
+	rln_ns d = RLN_MS(play_rand(50));
+	int64_t began = world_now(play.w);
+	rln_arm in[3] = { { 0 }, rln_on_readable(c), rln_on_after(d) }, out = rln_on_writable(c);
+	rln_view v;
+	int which = rln_select(in, 3);
+
+	if (which < 0)
+		return which;
+	if (which == 2 && world_now(play.w) < began + d)
+		world_violates(play.w, PROP_P11, "an arm of %lld ns won early", (long long)d);
+	if (which == 0 || (which == 2 && in[2].res))
+		world_violates(play.w, PROP_P1, "arm %d won with %d", which, in[which].res);
+	if (which == 2)
+		return 1;
+	if (in[1].res)
+		return in[1].res;
+	ssize_t n = rln_try_recv(c, &v);
+	if (n == -EAGAIN)
+		world_violates(play.w, PROP_P5, "readable, and nothing to receive");
+	check_received(c, n);
+	if (n <= 0 || rln_select(&out, 1) < 0 || out.res)
+		return n <= 0 ? n : -ECANCELED;
+	int e = rln_send_nowait(c, v.data, v.len);
+	if (e == -EAGAIN)
+		world_violates(play.w, PROP_P5, "writable, and no room");
+	return e ? e : n;
+}
+
+/* A line, if there is one. */
+static ssize_t echo_line(rln_conn c)
+{
+	rln_view v;
+	ssize_t n = RLN_WITHIN(RLN_MS(1), rln_recv_until(c, "*", 16, &v));
+
+	if (n > 0 && (v.data[n - 1] != '*' || memchr(v.data, '*', (size_t)n - 1)))
+		world_violates(play.w, PROP_P3, "that is no line");
+	if (n == -ENODATA || n == -EMSGSIZE || (n == -ETIME && !rln_cancelled()))
+		n = rln_recv(c, &v);
+	check_received(c, n);
+	return n <= 0 ? n : rig_send(&play.rig, c, v.data, v.len);
+}
+
 static ssize_t echo_once(rln_conn c, uint8_t *own)
 {
 	rln_view v;
@@ -84,6 +129,8 @@ static ssize_t echo_once(rln_conn c, uint8_t *own)
 		return -ECANCELED;
 	if (play.workers > 1 && play.strict && play_chance(6))
 		return echo_buf(c);
+	if (play.selects && play_chance(2))
+		return play_chance(4) ? echo_line(c) : echo_selected(c);
 	if (play.deadlines)
 		n = RLN_WITHIN(RLN_MS(1 + (int64_t)play_rand(100)),
 			       rig_receive(&play.rig, c, &v, own, RIG_OWN_BYTES));

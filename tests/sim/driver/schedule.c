@@ -67,7 +67,10 @@ static void configure(void)
 	}
 	if (play.extra) {
 		listen_at(&l[n], n);
-		pour_listen(&l[n], play.decline);
+		if (play.late)
+			late_listen(&l[n]);
+		else
+			pour_listen(&l[n], play.decline);
 		play.local_pour = play.local[n];
 	}
 	c.file_slots = play.strict ? 16 : rig_pow2(w, 5);
@@ -85,6 +88,12 @@ static void configure(void)
 /* What connects to the last listener if that is not an echo. */
 static void extra_peer(struct peer_config *pc)
 {
+	if (play.late) {
+		pc->kind = PEER_HALF_CLOSE;
+		pc->strict = play.strict;
+		return;
+	}
+	pc->strict = false;
 	if (!play.decline) {
 		pour_peer(pc);
 		return;
@@ -111,10 +120,8 @@ static void add_peer(unsigned i)
 		    (pc.kind == PEER_NORMAL || pc.kind == PEER_SLOW || pc.kind == PEER_HALF_CLOSE);
 	if (play.local[to])
 		pc.name = local_names[to] + strlen("unix:@");
-	if (play.extra && to == last) {
-		pc.strict = false;
+	if (play.extra && to == last)
 		extra_peer(&pc);
-	}
 	if (play.tweak->peers_off >> i & 1)
 		return;
 	struct sim_peer *p = world_peer(w, play.rig.ports[to], &pc);
@@ -269,9 +276,24 @@ static bool all_done(void)
 	return true;
 }
 
+/* Nobody runs for a while: the process was stopped, or one worker was. */
+static void freeze(void)
+{
+	int64_t ns = 1 + (int64_t)play_rand(UINT64_C(1) << (10 + play_rand(24)));
+
+	if (play.workers > 1 && play_chance(2)) {
+		play.stalled = (unsigned)play_rand(play.workers);
+		play.stalled_until = world_now(play.w) + ns;
+	} else {
+		world_run_until(play.w, world_now(play.w) + ns);
+	}
+}
+
 static void step_to_end(void)
 {
 	while (!all_done()) {
+		if (play.freezes && play_chance(play.freezes))
+			freeze();
 		play.outer = (unsigned)world_rand(play.w, play.workers);
 		if (play.done[play.outer])
 			continue;
@@ -341,11 +363,14 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	play.stop_at = play.strict || play_rand(3) ? UINT_MAX : (unsigned)play_rand(400);
 	play.extra = play_chance(2);
 	play.decline = play.extra && play_chance(4);
+	play.late = play.extra && !play.decline && play_chance(3);
 	play.guarded = play_chance(2);
 	play.lazy = play_chance(6);
+	play.selects = play_chance(3);
 	play.tight = play.strict && !play.storm && play_chance(4);
 	play.scarce = !play.strict && play_chance(8);
 	play.few = play_chance(4);
+	play.freezes = play_chance(5) ? 20 : 0;
 	play.stalled = RIG_WORKERS;
 	if (play.workers > 1 && play_chance(4)) {
 		play.stalled = (unsigned)play_rand(play.workers);
