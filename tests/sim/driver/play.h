@@ -84,6 +84,10 @@ static inline bool play_chance(unsigned one_in)
 /* play_server.c: the three modes of an echo server. */
 void server_listen(rln_listen_opts *l, unsigned mode);
 void server_echo(rln_conn c); /* a task's; c is of nobody's count */
+/* play_across.c: what else crosses workers; one such task a run. */
+void across_new(void);
+void across_start(unsigned worker);
+void across_check(void);
 /* play_late.c: servers that answer at the end of the stream. */
 void late_listen(rln_listen_opts *l);
 /* play_door.c: a task that listens. */
@@ -97,6 +101,8 @@ void beside(rln_conn c, bool stale);
 /* play_client.c: tasks that connect out. */
 void clients_start(unsigned worker, unsigned n);
 void clients_world(void);
+int clients_resolve(struct world *w, const char *host, uint16_t port, struct sockaddr_storage *out,
+		    int max);
 /* play_talk.c: what workers tell each other; timers. */
 void talk_start(unsigned worker);
 bool talk_over(void);

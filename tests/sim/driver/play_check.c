@@ -155,6 +155,7 @@ void check_end(void)
 					       play.lane[i][j].run, play.lane[i][j].posted);
 	for (unsigned i = 0; i < play.ndrinks; i++)
 		pour_check(play.drinks[i]);
+	across_check();
 	if (play.opened > play.closed)
 		world_violates(play.w, PROP_P1, "%u connections served, %u told of their end",
 			       play.opened, play.closed);

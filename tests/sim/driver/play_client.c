@@ -138,11 +138,53 @@ static ssize_t fill_talk(struct talk *t)
 	return n;
 }
 
+/* By name at times: one of its addresses answers, the others refuse or lead nowhere. */
+static int connect_to(uint16_t port, rln_conn *c)
+{
+	char name[24];
+
+	if (play_rand(3))
+		return rig_connect(&play.rig, port, patience(), c);
+	snprintf(name, sizeof name, "far.away:%u", port);
+	c->h = 0;
+	int e = RLN_WITHIN(patience(), rln_connect(name, NULL, c));
+	if ((e == 0) != (c->h != 0))
+		world_violates(play.w, PROP_P1, "rln_connect: %d, and %s connection", e,
+			       e ? "a" : "no");
+	return e;
+}
+
+int clients_resolve(struct world *w, const char *host, uint16_t port, struct sockaddr_storage *out,
+		    int max)
+{
+	int n = 1 + (int)world_rand(w, 3), good = (int)world_rand(w, (uint64_t)n);
+
+	(void)host;
+	if (!play.strict && world_rand(w, 8) == 0)
+		return -EHOSTUNREACH;
+	for (int i = 0; i < n && i < max; i++) {
+		struct sockaddr_in6 *six = (struct sockaddr_in6 *)(void *)&out[i];
+		struct sockaddr_in *four = (struct sockaddr_in *)(void *)&out[i];
+		uint16_t to = htons(i == good ? port : PORT_NOBODY);
+
+		memset(&out[i], 0, sizeof out[i]);
+		if (world_rand(w, 2))
+			*six = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+						      .sin6_port = to,
+						      .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+		else
+			*four = (struct sockaddr_in){ .sin_family = AF_INET,
+						      .sin_port = to,
+						      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	}
+	return n < max ? n : max;
+}
+
 static void one_exchange(unsigned id)
 {
 	uint16_t port = (uint16_t)(PORT_ECHO + play_rand(play.strict ? 2 : 6));
 	struct talk t = { .id = id, .bytes = 1 + (play_rand(play.most / 2) >> play.tweak->halve) };
-	ssize_t n = rig_connect(&play.rig, port, patience(), &t.c);
+	ssize_t n = connect_to(port, &t.c);
 	rln_view v;
 
 	play.exchanges++;
@@ -203,10 +245,45 @@ static int parent(void *arg)
 	return 0;
 }
 
+/* One that is cancelled before it began is not told. */
+static int member(void *arg)
+{
+	play.tasks++;
+	return client(arg);
+}
+
+/* The same as a group, which may be given up: each child is told once, with its result. */
+static int family(void *arg)
+{
+	unsigned n = (unsigned)(uintptr_t)arg, have = 0, told = 0;
+	rln_group g;
+	rln_child d;
+	int e = 0;
+
+	rln_group_begin(&g);
+	while (have < n && rln_group_spawn(&g, member, (void *)(uintptr_t)(have + 1)) == 0)
+		have++;
+	while (told < have && (play.strict || play_rand(3))) {
+		e = RLN_WITHIN(patience(), rln_group_next(&g, &d));
+		if (e == 1 && d.result != -ECANCELED && d.result != d.index + 1)
+			world_violates(play.w, PROP_P1, "child %d gave %d", d.index, d.result);
+		if (e == 0)
+			world_violates(play.w, PROP_P1, "%u children of %u", told, have);
+		told += e == 1;
+		if (e < 0)
+			break;
+	}
+	if (!play.strict && play_chance(2))
+		rln_group_cancel(&g);
+	e = rln_group_end(&g);
+	play.tasks_ended++;
+	return e;
+}
+
 void clients_start(unsigned worker, unsigned n)
 {
 	play.tasks++;
-	rig_go(&play.rig, worker, parent, (void *)(uintptr_t)n);
+	rig_go(&play.rig, worker, play_chance(2) ? family : parent, (void *)(uintptr_t)n);
 }
 
 void clients_world(void)

@@ -323,7 +323,8 @@ static struct world *make_world(uint64_t seed, const struct tweak *t)
 				   .judge = true,
 				   .on_other = order_other,
 				   .on_fail = on_fail,
-				   .on_hit = cells_hit };
+				   .on_hit = cells_hit,
+				   .resolve = clients_resolve };
 
 	wc.calm_at = t->calm_at;
 	if (play.storm && !play.strict) /* what happened is told late */
@@ -345,6 +346,7 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	memset(&play, 0, sizeof play);
 	pace_new();
 	order_new();
+	across_new();
 	play.tweak = t;
 	uint64_t bits = seed * 0x9e3779b97f4a7c15u; /* the world wants to know before it draws */
 
@@ -427,6 +429,8 @@ void schedule_run(uint64_t seed, const struct tweak *t, struct outcome *out)
 		if (!t->no_chat && play_chance(4) && !play.scarce)
 			friends_start(i);
 	}
+	if (!t->no_chat && play_chance(4) && !play.scarce && !play.few)
+		across_start((unsigned)play_rand(play.workers));
 	if (play.scarce)
 		world_scarce(play.w, 4 + (unsigned)play_rand(200));
 	if (t->wrong)
