@@ -6,6 +6,7 @@
 #include "io/listen.h"
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "task/select.h"
 #include <errno.h>
 
@@ -64,6 +65,7 @@ void listener_queue(struct listener *l, struct conn *c)
 	struct waiter *w = waiter_first(&l->waiters);
 
 	if (l->closing) {
+		RLN_MARK("accept-for-a-listener-that-closes");
 		conn_close(c, -ECONNABORTED);
 	} else if (w) {
 		listener_unqueue(c);

@@ -5,6 +5,7 @@
 #include "io/chunk.h"
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "io/io.h"
 #include <string.h>
@@ -79,6 +80,7 @@ void chunk_unref(struct chunk *c)
 	int cls = class_of(c->cap);
 	io->chunks.live--;
 	if (cls < 0 || c->cap != class_bytes[cls] || io->chunks.free_count[cls] >= POOL_KEEP) {
+		RLN_MARK("chunk-not-pooled");
 		sys_free(c);
 		return;
 	}
@@ -94,6 +96,7 @@ static void unref_at_home(struct inbox_msg *m)
 
 void chunk_unref_remote(struct chunk *c)
 {
+	RLN_MARK("chunk-released-far-from-home");
 	c->home.run = unref_at_home;
 	/*
 	 * Refused only when the worker is gone. It left leased memory mapped (io_close), so there

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "io/connect.h"
 #include "io/listen.h"
@@ -330,12 +331,16 @@ void conn_cancel_again(struct conn *c)
 {
 	if (op_busy(&c->cancel.op))
 		return;
-	if (c->arm == ARM_CANCELLING)
+	if (c->arm == ARM_CANCELLING) {
+		RLN_MARK("cancel-again-of-a-receive");
 		op_cancel_with(&c->io->loop->ops, &c->recv, &c->cancel);
-	else if (c->send_cancelled && send_in_flight(c))
+	} else if (c->send_cancelled && send_in_flight(c)) {
+		RLN_MARK("cancel-again-of-a-send");
 		op_cancel_with(&c->io->loop->ops, send_in_flight(c), &c->cancel);
-	else if (c->ctl_cancelled)
+	} else if (c->ctl_cancelled) {
+		RLN_MARK("cancel-again-of-a-connect");
 		op_cancel_with(&c->io->loop->ops, &c->ctl, &c->cancel);
+	}
 }
 
 /*

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "io/listen.h"
 #include "io/renew.h"
@@ -87,6 +88,7 @@ static bool step_flush(struct conn *c)
 	if (c->write == WRITE_BROKEN && !op_busy(&c->send) && !c->zc_live) {
 		/* INV-19: a peer that is gone needs no RST; one that is not must not take this
 		 * for the end */
+		RLN_MARK("close-of-a-broken-stream");
 		bool gone = c->write_err == -ECONNRESET || c->write_err == -EPIPE ||
 			    c->write_err == -ENOTCONN;
 		c->phase = gone && !c->failed_sent ? CLOSE_QUIESCE : CLOSE_RESET;
@@ -97,6 +99,7 @@ static bool step_flush(struct conn *c)
 	if (!conn_send_idle(c)) {
 		if (!c->io->cancelled)
 			return false;
+		RLN_MARK("close-cut-by-the-drain");
 		c->phase = CLOSE_RESET; /* past drain_timeout: kill_timeout does not wait for it */
 		return true;
 	}
@@ -105,9 +108,10 @@ static bool step_flush(struct conn *c)
 		c->phase = CLOSE_QUIESCE; /* its connect failed or was given up */
 	else if (is_tcp(c) && c->read == READ_OPEN && c->arriving && !c->io->cancelled)
 		c->phase = CLOSE_LINGER;
-	else if (c->zc_owed && !shut)
+	else if (c->zc_owed && !shut) {
+		RLN_MARK("close-fin-before-notifications");
 		c->phase = CLOSE_FIN;
-	else
+	} else
 		c->phase = CLOSE_QUIESCE;
 	if (c->phase == CLOSE_LINGER) {
 		c->io->stats.lingers++;
@@ -119,6 +123,7 @@ static bool step_flush(struct conn *c)
 static bool step_reset(struct conn *c)
 {
 	if (conn_ctl_busy(c)) {
+		RLN_MARK("reset-waits-for-the-control-op");
 		if (c->ctl_kind == CTL_CONNECT)
 			conn_cancel_ctl(c);
 		return false;
@@ -167,8 +172,10 @@ static bool step_quiesce(struct conn *c)
 	if (c->arm != ARM_IDLE || c->send.state != OP_IDLE || c->zc_live || conn_ctl_busy(c) ||
 	    c->cancel.op.state != OP_IDLE)
 		return false;
-	if (c->tx_head)
+	if (c->tx_head) {
+		RLN_MARK("close-drops-its-queue");
 		conn_send_fail(c, c->close_err ? c->close_err : -ECONNABORTED);
+	}
 	/* KERNEL(6.12): before 6.13 a closed direct descriptor's FIN waits for other connections'
 	 * older requests (their resource nodes are put in order); a shutdown does not. */
 	if (c->family && !c->io->caps->close_sends_fin && !c->shut_before_close &&
@@ -194,6 +201,7 @@ static bool step_owed(struct conn *c)
 		return false;
 	if (c->zc_owed) {
 		if (c->reset_wanted && is_tcp(c) && !c->owed_reset) {
+			RLN_MARK("owed-notifications-are-reset");
 			c->owed_reset = true; /* once */
 			c->io->stats.resets++;
 			conn_ctl(c, CTL_RESET);
@@ -270,12 +278,15 @@ void conn_closed(struct conn *c, int res)
 	else
 		io->auto_open--;
 	if (reopen) {
+		RLN_MARK("slot-accepted-before-its-close-was-known");
 		reopen->reopens--;
 		memcpy(peer, c->peer.raw, sizeof peer);
 		listen_accepted(reopen, c->slot, c->io->caps->socket_cmd ? NULL : peer, peer_bytes);
 	}
-	if (arrived)
+	if (arrived) {
+		RLN_MARK("slot-given-before-its-close-was-known");
 		give_open(io, c->slot, arrived);
+	}
 	if (lis)
 		listen_conn_gone(lis);
 	else if (!conn_explicit_slot(c)) /* handed over to us: it took the room of an accept */

@@ -5,6 +5,7 @@
 #include "io/conn.h"
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include <errno.h>
 #include <poll.h>
@@ -82,6 +83,7 @@ static void recv_data(struct conn *c, struct chunk *k)
 	c->heard = true;
 	io->stats.recv_bytes += n;
 	if (c->life == LIFE_CLOSING) {
+		RLN_MARK("recv-while-closing");
 		c->arriving = true;
 		chunk_unref(k);
 		return;
@@ -94,10 +96,12 @@ static void recv_data(struct conn *c, struct chunk *k)
 	/* a reader that is behind must not hold 64 KiB for every few bytes */
 	bool sparse = k->bid < 0 && c->rx.head && n < HOT_BYTES / 2;
 	if (((k->bid >= 0 && !hold) || sparse) &&
-	    chunks_append(io, &c->rx, k->data + k->off, n) == 0)
+	    chunks_append(io, &c->rx, k->data + k->off, n) == 0) {
+		RLN_MARK("recv-copied-for-want-of-buffers");
 		chunk_unref(k);
-	else
+	} else {
 		chunks_push(&c->rx, k);
+	}
 	io->queued_bytes += n;
 	conn_deliver(c);
 }
@@ -121,20 +125,27 @@ static void recv_zero(struct conn *c)
 {
 	bool tcp = c->family == AF_INET || c->family == AF_INET6;
 
-	if (c->write == WRITE_BROKEN && tcp)
+	if (c->write == WRITE_BROKEN && tcp) {
+		RLN_MARK("eof-after-a-failed-send");
 		conn_read_end(c, c->write_err == -EPIPE ? -ECONNRESET : c->write_err);
-	else if (tcp && !conn_send_idle(c) && c->life == LIFE_OPEN)
+	} else if (tcp && !conn_send_idle(c) && c->life == LIFE_OPEN) {
+		RLN_MARK("eof-held");
 		c->eof_held = true; /* conn_recv_step asks */
-	else
+	} else {
 		conn_read_end(c, 0);
+	}
 }
 
 void conn_recv_hup(struct conn *c, int revents)
 {
 	if (!c->eof_held)
 		return;
+	bool reset = revents > 0 && revents & (POLLERR | POLLHUP);
+
+	if (reset)
+		RLN_MARK("eof-was-a-reset");
 	c->eof_held = false;
-	conn_read_end(c, revents > 0 && revents & (POLLERR | POLLHUP) ? -ECONNRESET : 0);
+	conn_read_end(c, reset ? -ECONNRESET : 0);
 }
 
 /*
@@ -149,9 +160,11 @@ static void recv_nobufs(struct conn *c)
 	if (io->bufs.filled < io->bufs.capacity && io->queued_bytes < io->cfg.buffer_budget)
 		bufring_grow(&io->bufs, io->bufs.filled);
 	if (c->rx.bytes || !list_empty(&c->reader) || c->life == LIFE_CLOSING) {
+		RLN_MARK("recv-fallback-wanted");
 		c->want_fallback = true;
 		return;
 	}
+	RLN_MARK("recv-parked");
 	conn_set_arm(c, ARM_PARKED);
 	list_push_back(&io->parked, &c->parked);
 	io_parked_refused(io);
@@ -218,8 +231,10 @@ static struct chunk *recv_chunk(struct conn *c, const struct op_event *ev)
 		return k;
 	if (ev->res > 0) {
 		struct chunk *small = chunk_heap(io, (size_t)ev->res);
-		if (!small)
+		if (!small) {
+			RLN_MARK("recv-small-copy-without-memory");
 			return k;
+		}
 		memcpy(small->data, k->data, (size_t)ev->res);
 		small->end = (uint32_t)ev->res;
 		chunk_unref(k);
@@ -247,6 +262,10 @@ static void note_fill(struct conn *c, int res)
 	if (++c->full_run < (c->hot ? COLD_AFTER : HOT_AFTER))
 		return;
 	c->full_run = 0;
+	if (c->hot)
+		RLN_MARK("recv-gets-cold");
+	else
+		RLN_MARK("recv-gets-hot");
 	c->hot = !c->hot;
 	conn_mark(c);
 }
@@ -257,9 +276,11 @@ static void recv_error(struct conn *c, int res, bool cancelling)
 	case -ENOBUFS:
 		recv_nobufs(c);
 		break;
-	case -ECANCELED:
 	case -EINTR:
 	case -EAGAIN:
+		RLN_MARK("recv-interrupted");
+		break;
+	case -ECANCELED:
 		break; /* ours, or to be tried again by conn_recv_step */
 	default:
 		if (!(cancelling && c->life == LIFE_CLOSING))
@@ -328,8 +349,10 @@ bool conn_paused(const struct conn *c)
 
 void conn_recv_disarm(struct conn *c)
 {
-	if (op_busy(&c->cancel.op))
+	if (op_busy(&c->cancel.op)) {
+		RLN_MARK("recv-cancel-waits-for-another");
 		return; /* of the send: its CQE marks us dirty again */
+	}
 	conn_set_arm(c, ARM_CANCELLING);
 	op_cancel_with(&c->io->loop->ops, &c->recv, &c->cancel);
 }
@@ -344,15 +367,18 @@ static bool hot_arm(struct conn *c)
 	 * The peer may be one that does not read before it has written.
 	 */
 	if (op_busy(&c->send) && !c->hot_waited) {
+		RLN_MARK("hot-waits-for-its-send");
 		c->hot_waits = true;
 		return true;
 	}
 	c->fallback = chunk_heap(io, HOT_BYTES);
 	if (!c->fallback) {
+		RLN_MARK("hot-without-memory");
 		c->hot = false;
 		return false;
 	}
 	if (io->hot_armed >= HOT_MAX) {
+		RLN_MARK("hot-too-many");
 		struct conn *idle = container_of(io->hot.next, struct conn, parked);
 		idle->hot = false;
 		conn_mark(idle);
@@ -367,10 +393,12 @@ static bool hot_arm(struct conn *c)
 static void recv_arm(struct conn *c)
 {
 	if (c->reader_direct) {
-		if (c->rx.bytes) /* older bytes first: the reader copies them and asks again */
+		if (c->rx.bytes) { /* older bytes first: the reader copies them and asks again */
+			RLN_MARK("recv-into-behind-older-bytes");
 			wake_all(&c->reader, 0);
-		else
+		} else {
 			recv_submit(c, RECV_INTO);
+		}
 		return;
 	}
 	if (c->want_fallback) {
@@ -381,6 +409,7 @@ static void recv_arm(struct conn *c)
 			recv_submit(c, RECV_FALLBACK);
 			return;
 		}
+		RLN_MARK("recv-fallback-without-memory");
 	}
 	if (c->hot && hot_arm(c))
 		return;
@@ -395,6 +424,7 @@ static void over_budget(struct conn *c)
 
 	if (c->rx.bytes >= c->mode->recv_max || list_linked(&c->parked))
 		return;
+	RLN_MARK("recv-over-budget");
 	io->stats.budget_over++;
 	list_push_back(&io->over_budget, &c->parked);
 }
@@ -418,8 +448,10 @@ void conn_recv_step(struct conn *c)
 	}
 	if (c->arm == ARM_PARKED && (c->reader_direct || c->giving))
 		conn_recv_unpark(c);
-	if (c->arm == ARM_IDLE && c->reader_direct && c->read != READ_OPEN)
+	if (c->arm == ARM_IDLE && c->reader_direct && c->read != READ_OPEN) {
+		RLN_MARK("recv-into-after-the-end");
 		wake_all(&c->reader, 0); /* the end came before its receive could begin */
+	}
 	if (c->arm != ARM_IDLE || c->read != READ_OPEN || c->eof_held || c->giving)
 		return;
 	if (paused && !c->reader_direct) {

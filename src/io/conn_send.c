@@ -6,6 +6,7 @@
 #include "io/conn.h"
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "ring/uapi.h"
 #include <errno.h>
 
@@ -58,8 +59,10 @@ static void tx_end(struct conn *c, struct tx *t, int err)
 	}
 	if (!u)
 		return;
-	if (err && !u->err)
+	if (err && !u->err) {
+		RLN_MARK("send-unit-failed");
 		u->err = err;
+	}
 	if (--u->entries == 0) {
 		u->done = true;
 		wake_all(&u->waiters, 0);
@@ -117,6 +120,7 @@ void conn_tx_rollback(struct conn *c, struct tx *mark, size_t mark_len)
 {
 	struct tx *t = mark ? mark->next : c->tx_head;
 
+	RLN_MARK("send-rolled-back");
 	if (mark) {
 		c->tx_bytes -= mark->len - mark_len;
 		c->io->queued_bytes -= mark->len - mark_len;
@@ -194,12 +198,16 @@ static bool transient(int err)
 static void unit_cancelled(struct conn *c, struct send_unit *u)
 {
 	c->cancel_send = false;
-	if (!u || !c->tx_head || c->tx_head->unit != u)
+	if (!u || !c->tx_head || c->tx_head->unit != u) {
+		RLN_MARK("send-cancelled-too-late");
 		return; /* it ended with its own success */
+	}
 	if (u->sent == 0) {
+		RLN_MARK("send-cancelled-before-it-moved");
 		conn_tx_remove(c, u);
 		return;
 	}
+	RLN_MARK("send-cancelled-half-way");
 	c->failed_sent = u->sent;
 	conn_send_fail(c, -EPIPE);
 }
@@ -212,6 +220,7 @@ static void send_result(struct conn *c, int res)
 		tx_advance(c, (size_t)res);
 		c->last_tx_ns = c->io->loop->now_ns;
 	} else if (transient(res) || res == 0) {
+		RLN_MARK("send-refused-for-the-moment");
 		c->io->stats.send_retries++;
 		c->retry_send = true;
 	} else if (res != -ECANCELED) {
@@ -243,8 +252,10 @@ static void send_finish(struct op *op, const struct op_event *ev)
 		return;
 	op_reset(op);
 	c->send_cancelled = c->hot_waits = c->hot_waited = false;
-	if (ev->res < (int32_t)c->inflight && ev->res > 0)
+	if (ev->res < (int32_t)c->inflight && ev->res > 0) {
+		RLN_MARK("send-short");
 		c->io->stats.send_retries++;
+	}
 	send_result(c, ev->res);
 	c->inflight = 0;
 	if (c->cancel_send)
@@ -265,9 +276,9 @@ static void zc_prepare(struct ops *ops, struct op *op, struct io_uring_sqe *sqe)
 
 	(void)ops;
 	c->inflight = (uint32_t)(left < SEND_MAX ? left : SEND_MAX);
+	t->report = !c->io->zc_no_report;
 	io_uring_prep_send_zc(sqe, (int)c->slot, t->p + t->off, c->inflight,
-			      MSG_NOSIGNAL | MSG_WAITALL,
-			      c->io->zc_no_report ? 0 : RU_SEND_ZC_REPORT_USAGE);
+			      MSG_NOSIGNAL | MSG_WAITALL, t->report ? RU_SEND_ZC_REPORT_USAGE : 0);
 	sqe->flags |= IOSQE_FIXED_FILE;
 }
 
@@ -276,8 +287,10 @@ static void zc_learn(struct io *io, bool copied)
 {
 	io->stats.send_zc_copied += copied;
 	io->zc_copied_run = copied ? io->zc_copied_run + 1 : 0;
-	if (io->zc_copied_run >= ZC_COPIED_MAX)
+	if (io->zc_copied_run >= ZC_COPIED_MAX) {
+		RLN_MARK("zc-given-up");
 		io->cfg.zc_threshold = SIZE_MAX;
+	}
 }
 
 static void zc_notified(struct conn *c, struct tx *t, const struct op_event *ev)
@@ -285,11 +298,13 @@ static void zc_notified(struct conn *c, struct tx *t, const struct op_event *ev)
 	if (t->owed) {
 		t->owed = false;
 		c->zc_owed--;
-		if (ev->flags & IORING_CQE_F_NOTIF && !c->io->zc_no_report && !t->refused)
+		if (ev->flags & IORING_CQE_F_NOTIF && t->report && !t->refused)
 			zc_learn(c->io, (uint32_t)ev->res & RU_NOTIF_USAGE_ZC_COPIED);
 	}
 	if (!t->queued)
 		tx_release_due(c->io, t);
+	else
+		RLN_MARK("zc-notified-before-its-rest");
 	conn_mark(c);
 }
 
@@ -312,12 +327,15 @@ static void zc_finish(struct op *op, const struct op_event *ev)
 		c->zc_owed++;
 	}
 	t->zc = false; /* a rest goes out by a plain send of the same entry */
-	if (ev->res == -EINVAL && !c->io->zc_no_report) {
+	if (ev->res == -EINVAL && t->report) {
+		RLN_MARK("zc-no-report");
 		c->io->zc_no_report = true; /* KERNEL(6.1): no usage report */
 	} else if (ev->res == -EOPNOTSUPP || ev->res == -EINVAL) {
+		RLN_MARK("zc-unsupported");
 		c->io->cfg.zc_threshold = SIZE_MAX;
 	} else if (transient(ev->res)) {
 		/* The pages count against RLIMIT_MEMLOCK: the plain send that follows copies. */
+		RLN_MARK("zc-refused");
 		t->refused = true;
 		zc_learn(c->io, true);
 	} else {

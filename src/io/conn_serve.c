@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "io/listen.h"
 #include <errno.h>
@@ -76,8 +77,10 @@ static int request_main(void *p)
 		}
 		/* what came meanwhile it has not seen, unless it was shown it */
 		uint32_t seen = c->took ? 0 : c->shown > began ? c->shown : began;
-		if (c->rx.bytes > seen && !rln_cancelled())
+		if (c->rx.bytes > seen && !rln_cancelled()) {
+			RLN_MARK("request-served-again-at-once");
 			continue;
+		}
 		c->shown = seen;
 		c->serving = false;
 		c->task = NULL;
@@ -102,6 +105,7 @@ static void starve(struct conn *c)
 {
 	if (c->starved)
 		return;
+	RLN_MARK("handler-without-a-stack");
 	c->starved = true;
 	c->io->stats.starved++;
 	list_push_back(&c->io->starving, &c->starve);
@@ -117,8 +121,10 @@ static void task_ended(struct task *t)
 	if (c->task != t)
 		return;
 	c->task = NULL;
-	if (c->life == LIFE_OPEN)
+	if (c->life == LIFE_OPEN) {
+		RLN_MARK("handler-cancelled-before-it-ran");
 		conn_abort(c, -ECANCELED);
+	}
 }
 
 static bool start_task(struct conn *c)
@@ -177,6 +183,7 @@ static bool call_data(struct conn *c)
 {
 	/* what was declined comes again only with new bytes, and then in one run */
 	if (c->shown && chunks_gather(c->io, &c->rx, c->rx.bytes) < 0) {
+		RLN_MARK("callback-gather-without-memory");
 		conn_close(c, -ENOMEM);
 		return false;
 	}

@@ -6,6 +6,7 @@
 #include "io/conn.h"
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include <errno.h>
 
 #define LINGER_NS (2 * INT64_C(1000000000))
@@ -160,10 +161,12 @@ void conn_timer_update(struct conn *c)
 static void close_due(struct conn *c)
 {
 	if (c->phase == CLOSE_LINGER) {
+		RLN_MARK("linger-timed-out");
 		c->phase = CLOSE_QUIESCE;
 		conn_mark(c);
 		return;
 	}
+	RLN_MARK("close-timed-out");
 	c->io->stats.close_timeouts++;
 	if (c->phase == CLOSE_FLUSH && !c->close_err)
 		c->close_err = -ETIMEDOUT;
@@ -172,6 +175,7 @@ static void close_due(struct conn *c)
 
 static void idle_due(struct conn *c)
 {
+	RLN_MARK("idle-timed-out");
 	c->io->stats.idle_timeouts++;
 	if (!list_empty(&c->reader))
 		waiter_wake(waiter_first(&c->reader), -ETIME);
@@ -181,6 +185,7 @@ static void idle_due(struct conn *c)
 
 static void ask(struct conn *c, int64_t now)
 {
+	RLN_MARK("slow-reader-is-asked-for");
 	c->asked_ns = now;
 	conn_cancel_send(c);
 }
@@ -213,6 +218,7 @@ void conn_timer_fire(struct timer *t)
 	} else if (now >= ask_at(c)) {
 		ask(c, now);
 	} else if (now >= stall_at(c)) {
+		RLN_MARK("send-stalled");
 		c->io->stats.send_stalls++;
 		conn_abort(c, -ETIMEDOUT);
 	} else if (now >= drain_idle_at(c)) {

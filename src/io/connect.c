@@ -6,6 +6,7 @@
 #include "io/connect.h"
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "io/addr.h"
 #include "io/resolve.h"
@@ -144,8 +145,10 @@ void connect_settle(struct conn *c, const char *call)
 {
 	uint32_t generation = c->generation;
 
-	while (c->generation == generation && c->ctl_kind == CTL_CONNECT)
+	while (c->generation == generation && c->ctl_kind == CTL_CONNECT) {
+		RLN_MARK("connect-given-up-while-out");
 		wait_uncancellable(&c->flushers, call);
+	}
 }
 
 int connect_done(struct conn *c, rln_conn *out)

@@ -7,6 +7,7 @@
 #include "io/connect.h"
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "io/addr.h"
 #include <errno.h>
 
@@ -88,6 +89,7 @@ static struct attempt *look(struct race *r)
 		int e = at->c->close_err;
 		conn_close(at->c, e);
 		at->c = NULL;
+		RLN_MARK("connect-race-next-address");
 		r->live--;
 		failed(r, e);
 	}

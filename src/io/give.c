@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "io/renew.h"
 #include <errno.h>
@@ -69,6 +70,7 @@ static void refused(struct give *g, int err)
 {
 	struct conn *c = g->conn;
 
+	RLN_MARK("give-refused");
 	log_line(RLN_LOG_ERROR, "rln_give: the other worker refused: %s; connection closed",
 		 rln_strerror(err));
 	c->giving = false;
@@ -139,6 +141,7 @@ void give_step(struct conn *c)
 /* Not even an object for it: its owner is told, with a handle that names nothing. */
 static void lost(struct io *io, unsigned slot, struct give_msg *g)
 {
+	RLN_MARK("give-without-an-object");
 	log_line(RLN_LOG_ERROR, "rln_give: out of memory; connection closed");
 	files_remove(&io->files, slot);
 	renew_dropped(io);
@@ -150,6 +153,7 @@ static void lost(struct io *io, unsigned slot, struct give_msg *g)
 /* It is here, and cannot be served: its owner is told as of any other. */
 static void unserved(struct conn *c)
 {
+	RLN_MARK("give-without-memory-for-its-input");
 	log_line(RLN_LOG_ERROR, "rln_give: out of memory for its input; connection reset");
 	conn_set_life(c, LIFE_OPEN);
 	c->opened = true;
@@ -177,9 +181,11 @@ void give_open(struct io *io, unsigned slot, struct give_msg *g)
 		chunks_push(&c->rx, k);
 		io->queued_bytes += g->bytes;
 	}
-	if (g->read_err)
+	if (g->read_err) {
+		RLN_MARK("give-carries-an-error");
 		conn_set_read(c, READ_ERROR, g->read_err); /* INV-20 */
-	sys_free(g);					   /* its mode is the connection's now */
+	}
+	sys_free(g); /* its mode is the connection's now */
 	io->stats.taken++;
 	listen_room_changed(io); /* the slot may have been promised to a client */
 	if (short_of_memory) {
@@ -187,8 +193,10 @@ void give_open(struct io *io, unsigned slot, struct give_msg *g)
 		return;
 	}
 	conn_serve(c);
-	if (io->cancelled)
+	if (io->cancelled) {
+		RLN_MARK("give-arrives-past-the-drain");
 		conn_abort(c, -ESHUTDOWN); /* too late: it ends as all others have */
+	}
 }
 
 /* The kernel frees a slot before its close CQE is seen: the one before may stand there still. */
@@ -206,6 +214,7 @@ void give_arrived(void *ctx, const struct io_uring_cqe *cqe)
 		give_open(io, (unsigned)cqe->res, g);
 		return;
 	}
+	RLN_MARK("give-into-a-slot-that-closes");
 	c->arrived_here = true;
 	c->arrived = g;
 }

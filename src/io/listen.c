@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "io/renew.h"
 #include <errno.h>
@@ -27,6 +28,7 @@ void listen_accepted(struct listener *l, unsigned slot, const void *peer, sockle
 
 	l->drain_passes = 2;
 	if (!c) {
+		RLN_MARK("accept-without-memory");
 		io->stats.accept_errors++;
 		files_remove(&io->files, slot);
 		renew_dropped(io);
@@ -60,8 +62,10 @@ void listen_accepted(struct listener *l, unsigned slot, const void *peer, sockle
 
 void listen_peer_known(struct conn *c, int res)
 {
-	if (res < 0)
+	if (res < 0) {
+		RLN_MARK("accept-peer-unknown");
 		c->peer_bytes = 0; /* reset before it was asked: the first receive tells */
+	}
 	if (c->life == LIFE_OPENING)
 		conn_serve(c);
 }
@@ -199,6 +203,7 @@ static void cancel_accepts(struct listener *l)
 
 static void back_off(struct listener *l)
 {
+	RLN_MARK("accept-backs-off");
 	l->backing_off = true;
 	timer_arm(&l->io->loop->wheel, &l->backoff, l->io->loop->now_ns + BACKOFF_NS);
 }
@@ -238,6 +243,7 @@ static void accept_error(struct listener *l, int err)
 		back_off(l);
 		break;
 	default:
+		RLN_MARK("accept-of-a-client-that-left");
 		break; /* of one client, gone before it was taken: ECONNABORTED, EPROTO, EPERM */
 	}
 }

@@ -7,6 +7,7 @@
  * sockets kept a connection. Taking a receive back loses nothing.
  */
 #include "io/renew.h"
+#include "base/mark.h"
 
 #include "io/conn.h"
 
@@ -52,10 +53,13 @@ void renew_step(struct io *io)
 
 		if (c->arm != ARM_ARMED || c->life != LIFE_OPEN || c->giving)
 			continue;
+		RLN_MARK("renew-a-receive");
 		io->stats.recv_renewed++;
 		conn_recv_disarm(c);
 	}
 	io->renewing = io->renew_page < io->pages;
-	if (!io->renewing && io->renew_again)
+	if (!io->renewing && io->renew_again) {
+		RLN_MARK("renew-again");
 		begin(io); /* receives that were armed again before the last one went */
+	}
 }

@@ -39,6 +39,7 @@ struct tx {
 	bool zc;      /* a TX_GUARD that goes out by SEND_ZC */
 	bool owed;    /* its notification is outstanding */
 	bool queued;  /* a TX_GUARD still has bytes to send */
+	bool report;  /* its SEND_ZC asked to be told whether it was copied */
 	bool refused; /* its SEND_ZC took nothing: the notification says nothing of copying */
 	uint32_t cap; /* TX_COPY */
 	union {

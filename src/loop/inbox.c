@@ -10,6 +10,7 @@
 #include "loop/inbox.h"
 #include "base/assert.h"
 #include "base/list.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include <errno.h>
 
@@ -54,6 +55,7 @@ int inbox_push_known(struct inbox *in, struct inbox_msg *m)
 {
 	switch (mpsc_push(&in->queue, &m->node)) {
 	case MPSC_REFUSED:
+		RLN_MARK("message-after-the-end");
 		return -ESHUTDOWN;
 	case MPSC_PUSHED_WAKE:
 		inbox_signal(in);
@@ -146,6 +148,7 @@ bool inbox_sleep(struct inbox *in)
 		return false;
 	if (!atomic_load(&in->poked))
 		return true;
+	RLN_MARK("wake-came-before-the-sleep");
 	inbox_awake(in);
 	return false;
 }

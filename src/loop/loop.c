@@ -4,6 +4,7 @@
  */
 #include "loop/loop.h"
 #include "base/assert.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "ring/caps.h"
 #include <errno.h>
@@ -165,8 +166,10 @@ static int enter_sleeping(struct loop *l, int64_t until_ns)
 	bool forever = until_ns == INT64_MAX;
 	int err;
 
-	if (!inbox_sleep(&l->inbox))
+	if (!inbox_sleep(&l->inbox)) {
+		RLN_MARK("loop-message-came-before-the-sleep");
 		return enter_only(l);
+	}
 	l->stats.sleeps++;
 	err = ring_enter(&l->ring, 1, forever ? INT64_MAX : until_ns - l->now_ns);
 	clock_read(l);
@@ -189,8 +192,10 @@ static int turn_enter(struct loop *l, int64_t deadline_ns)
 	clock_read(l);
 	work_ends(l);
 	loop_rest(l);
-	if (l->spin_ns > 0)
+	if (l->spin_ns > 0) {
+		RLN_MARK("loop-spins");
 		err = enter_spinning(l, until_ns, &won);
+	}
 	if (!err && !won)
 		err = until_ns > l->now_ns ? enter_sleeping(l, until_ns) : enter_only(l);
 	work_begins(l);

@@ -12,6 +12,7 @@
  */
 #include "loop/wheel.h"
 #include "base/assert.h"
+#include "base/mark.h"
 
 #define DIGIT_BITS 6
 #define DIGIT_MASK (WHEEL_SLOTS - 1u)
@@ -114,10 +115,12 @@ void timer_arm(struct wheel *w, struct timer *t, int64_t deadline_ns)
 	timer_cancel(w, t);
 	t->deadline_ns = deadline_ns;
 	w->armed++;
-	if (deadline_ns <= w->now_ns)
+	if (deadline_ns <= w->now_ns) {
+		RLN_MARK("timer-armed-in-the-past");
 		list_push_back(&w->past, &t->node);
-	else
+	} else {
 		slot_insert(w, t, tick_of_deadline(deadline_ns));
+	}
 }
 
 void timer_cancel(struct wheel *w, struct timer *t)
@@ -144,8 +147,10 @@ static void slot_empty_out(struct wheel *w, unsigned level, unsigned slot)
 		uint64_t tick = tick_of_deadline(t->deadline_ns);
 		if (tick == w->tick)
 			list_push_back(&w->due, &t->node);
-		else
+		else {
+			RLN_MARK("timer-moves-to-a-lower-level");
 			slot_insert(w, t, tick);
+		}
 	}
 }
 

@@ -5,6 +5,7 @@
  */
 #include "op/op.h"
 #include "base/assert.h"
+#include "base/mark.h"
 #include <errno.h>
 
 /* user_data is the op's address; the low bits say "not an op". */
@@ -81,6 +82,7 @@ static void op_take(struct ops *ops, struct op *op, struct io_uring_sqe *sqe)
 
 static void op_enqueue(struct ops *ops, struct op *op)
 {
+	RLN_MARK("op-waits-for-an-sqe");
 	op_set_state(op, OP_QUEUED);
 	list_push_back(&ops->waiting, &op->node);
 	ops->queued++;
@@ -158,8 +160,10 @@ void ops_flush(struct ops *ops)
 	while (space && !list_empty(&ops->waiting)) {
 		unsigned n = chain_length(op_of(list_first(&ops->waiting)));
 
-		if (n > space)
+		if (n > space) {
+			RLN_MARK("op-chain-waits-for-room");
 			return;
+		}
 		space -= n;
 		while (n--) {
 			struct op *op = op_of(list_pop_front(&ops->waiting));
@@ -193,6 +197,7 @@ bool op_cancel(struct ops *ops, struct op *op, struct op *by)
 {
 	RLN_ASSERT(!op_is_cancel(op));
 	if (op->state == OP_QUEUED) {
+		RLN_MARK("op-cancelled-while-it-waits");
 		op_cancel_queued(ops, op);
 		return false;
 	}
@@ -216,8 +221,10 @@ static void op_part_from_cancel(struct ops *ops, struct op *op)
 	list_init(&op->node);
 	op->cancelling = false;
 	container_of(by, struct op_cancel, op)->target = NULL;
-	if (by->state == OP_QUEUED)
+	if (by->state == OP_QUEUED) {
+		RLN_MARK("op-ended-before-its-cancel-began");
 		op_unqueue(ops, by, -ENOENT);
+	}
 }
 
 /* INV-05. The last the machinery does with op: finish may free the memory it lies in. */
@@ -257,6 +264,8 @@ static void ops_on_cqe(void *ctx, const struct io_uring_cqe *cqe)
 		return;
 	}
 	ops->live--;
+	if (op->cancel_wanted)
+		RLN_MARK("op-ended-by-itself-although-cancelled");
 	ops->late_cancels += op->cancel_wanted;
 	op_end(ops, op, &ev);
 }

@@ -4,6 +4,7 @@
  */
 #include "ring/bufring.h"
 #include "base/assert.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "ring/caps.h"
 #include <errno.h>
@@ -79,6 +80,7 @@ int bufring_open(struct bufring *b, struct ring *r, uint16_t group, unsigned cap
 			 buf_bytes);
 	}
 	if (err < 0) {
+		RLN_MARK("buffer-ring-refused");
 		bufring_free(b);
 		return err;
 	}

@@ -4,6 +4,7 @@
  */
 #include "ring/ring.h"
 #include "base/assert.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "ring/caps.h"
 #include "ring/uapi.h"
@@ -117,6 +118,8 @@ static int climb_down(struct ring *r, const struct ring_config *cfg, struct diag
 	for (unsigned i = 0; i < RUNGS; i++) {
 		uint32_t flags = (rungs[i] & ~cfg->flags_without) | extra_flags(cfg);
 
+		if (i)
+			RLN_MARK("ring-of-an-older-kernel");
 		if (rungs[i] & cfg->flags_without & MODE_FLAGS)
 			continue; /* without it this is another rung */
 		if (cfg->work_flag && !(rungs[i] & IORING_SETUP_DEFER_TASKRUN))
@@ -294,19 +297,24 @@ static int enter_result(struct ring *r, int n, unsigned to_submit)
 	if (n >= 0) {
 		if (r->setup_flags & IORING_SETUP_SQPOLL)
 			return 0;
-		if ((unsigned)n < to_submit)
+		if ((unsigned)n < to_submit) {
+			RLN_MARK("enter-submits-a-part");
 			count(&r->stats.partial_submits, 1);
+		}
 		count(&r->stats.sqes, (unsigned)n);
 		return 0;
 	}
 	switch (n) {
 	case -EINTR:
+		RLN_MARK("enter-interrupted");
 		count(&r->stats.eintr, 1);
 		return 0;
 	case -EBUSY: /* the CQ overflowed: reap, then the next enter goes on */
+		RLN_MARK("enter-busy");
 		count(&r->stats.ebusy, 1);
 		return 0;
 	case -EAGAIN:
+		RLN_MARK("enter-again");
 		count(&r->stats.eagain, 1);
 		return 0;
 	case -ETIME:
@@ -376,8 +384,10 @@ unsigned ring_reap(struct ring *r, unsigned max,
 	} copy;
 	unsigned done = 0;
 
-	if (sq_kflags(r) & IORING_SQ_CQ_OVERFLOW)
+	if (sq_kflags(r) & IORING_SQ_CQ_OVERFLOW) {
+		RLN_MARK("completions-overflowed");
 		count(&r->stats.cq_overflows, 1);
+	}
 	while (done < max && ring_cq_ready(r)) {
 		unsigned slot = (*r->u.cq.khead & r->u.cq.ring_mask) << r->wide;
 

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "io/renew.h"
 #include "ringline/metrics.h"
@@ -293,8 +294,10 @@ static void cancel_begin(struct worker *w)
 {
 	bool late = w->drain_due;
 
-	if (late && (w->io.stats.conns_owned || w->sched.stats.tasks))
+	if (late && (w->io.stats.conns_owned || w->sched.stats.tasks)) {
+		RLN_MARK("drain-cut-short");
 		w->cut_short = true;
+	}
 	w->phase = WORKER_CANCELLING;
 	atomic_store(&w->gone, true);
 	sched_cancel_all(&w->sched);

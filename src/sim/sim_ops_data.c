@@ -322,8 +322,9 @@ static bool region_has(const struct sim_ring *r, const struct sim_req *q)
 
 static int send_zc_prep(struct sim_req *q)
 {
-	const unsigned known =
-		IORING_RECVSEND_POLL_FIRST | IORING_RECVSEND_FIXED_BUF | RU_SEND_ZC_REPORT_USAGE;
+	/* KERNEL(6.1): no usage report. */
+	const unsigned report = q->ring->w->version > LINUX_6_1 ? RU_SEND_ZC_REPORT_USAGE : 0;
+	const unsigned known = IORING_RECVSEND_POLL_FIRST | IORING_RECVSEND_FIXED_BUF | report;
 	int err;
 
 	prep_buf(q);

@@ -4,6 +4,7 @@
  */
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "ringline/sync.h"
 #include "task/fiber.h"
@@ -38,8 +39,10 @@ static int chunk_add(struct sched *s)
 	if (s->chunks == s->chunks_max)
 		return -EAGAIN;
 	page = sys_zalloc(TASK_CHUNK * sizeof *page);
-	if (!page)
+	if (!page) {
+		RLN_MARK("task-record-without-memory");
 		return -ENOMEM;
+	}
 	for (unsigned i = TASK_CHUNK; i-- > 0;) {
 		page[i].slot = s->chunks * TASK_CHUNK + i;
 		page[i].generation = 1;
@@ -59,6 +62,7 @@ static int record_take(struct sched *s, struct task **out)
 	if (s->stats.tasks >= s->cfg.max_tasks) {
 		LOG_ONCE(RLN_LOG_WARN, "%u tasks on one worker: no more until some end (max_tasks)",
 			 s->cfg.max_tasks);
+		RLN_MARK("task-too-many");
 		return -EAGAIN;
 	}
 	if (list_empty(&s->free)) {
@@ -197,6 +201,7 @@ int task_create(struct sched *s, const struct task_spec *spec, struct task **out
 		return err;
 	err = stack_get(&s->stacks, bytes, &st);
 	if (err) {
+		RLN_MARK("task-without-a-stack");
 		task_set_state(t, TASK_DEAD);
 		list_push_front(&s->free, &t->node);
 		return err;

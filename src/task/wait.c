@@ -6,6 +6,7 @@
  */
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/sys.h"
 #include "task/internal.h"
 #include <errno.h>
@@ -92,6 +93,7 @@ static void unlink_waiters(struct task *t)
 static void kop_cancel(struct task *t)
 {
 	if (op_busy(&t->k.cancel.op)) {
+		RLN_MARK("kop-cancel-waits-for-the-one-before");
 		t->k.cancel_due = true;
 		return;
 	}
@@ -139,6 +141,8 @@ void task_recheck(struct task *t)
 	/* A sleep that was over before the deadline came is not cut short by it. */
 	if (t->wake_ns <= t->sched->loop->now_ns && why != -ECANCELED &&
 	    (!why || t->wake_ns <= task_deadline(t))) {
+		if (why)
+			RLN_MARK("sleep-was-over-before-its-deadline");
 		unlink_waiters(t);
 		task_wake(t);
 	} else if (why) {
@@ -315,6 +319,7 @@ int task_kop_run(struct op_io *io, const char *call)
 		scope_blame(t->blame, t->k.why);
 		return t->k.why;
 	}
+	RLN_MARK("kop-result-beats-its-cancel");
 	t->sched->stats.late_cancels++;
 	return res; /* I6: a result is a result; the cancellation stays pending */
 }

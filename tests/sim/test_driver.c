@@ -153,6 +153,81 @@ TEST_LIMIT(driver_each_property_tells_of_a_mistake, 60)
 	CHECK_INT(driver("--wrong 14", out, sizeof(out)), ==, 2);
 }
 
+/* How often the report says that a mark was reached; -1: it knows no such mark. */
+static long long reached(const char *report, const char *name)
+{
+	char line[100];
+	const char *at;
+
+	snprintf(line, sizeof(line), "\n  %s ", name);
+	at = strstr(report, line);
+	if (at && strstr(at + 1, line))
+		return -1; /* two of that name */
+	return at ? strtoll(at + strlen(line), NULL, 10) : -1;
+}
+
+TEST_LIMIT(driver_marks_of_rare_branches_are_reached, 60)
+{
+	static const char *const quick[] = {
+		"accept-backs-off",
+		"accept-of-a-client-that-left",
+		"cancel-again-of-a-receive",
+		"close-cut-by-the-drain",
+		"close-drops-its-queue",
+		"close-of-a-broken-stream",
+		"completions-overflowed",
+		"connect-given-up-while-out",
+		"drain-cut-short",
+		"enter-again",
+		"enter-busy",
+		"enter-interrupted",
+		"enter-submits-a-part",
+		"eof-held",
+		"eof-was-a-reset",
+		"handler-without-a-stack",
+		"hot-waits-for-its-send",
+		"linger-timed-out",
+		"op-cancelled-while-it-waits",
+		"op-ended-before-its-cancel-began",
+		"op-ended-by-itself-although-cancelled",
+		"op-waits-for-an-sqe",
+		"recv-copied-for-want-of-buffers",
+		"recv-fallback-wanted",
+		"recv-gets-cold",
+		"recv-gets-hot",
+		"recv-interrupted",
+		"recv-into-behind-older-bytes",
+		"recv-over-budget",
+		"recv-parked",
+		"recv-while-closing",
+		"renew-a-receive",
+		"request-served-again-at-once",
+		"send-cancelled-before-it-moved",
+		"send-refused-for-the-moment",
+		"send-short",
+		"send-stalled",
+		"zc-refused",
+	};
+	static char out[100000];
+	unsigned hit, all;
+
+	CHECK_INT(driver("--runs 4000 --cells --quiet", out, sizeof(out)), ==, 0);
+	const char *line = strstr(out, "\nmarks ");
+	CHECK(line && sscanf(line, "\nmarks %u of %u", &hit, &all) == 2);
+	printf("  marks %u of %u\n", hit, all);
+	CHECK_INT(all, >=, 60);
+	CHECK(!strstr(out, "WRONG"));
+	for (unsigned i = 0; i < sizeof(quick) / sizeof(*quick); i++) {
+		if (reached(out, quick[i]) <= 0)
+			printf("  %s: %lld times\n", quick[i], reached(out, quick[i]));
+		CHECK(reached(out, quick[i]) > 0);
+	}
+	/* without the fault that leads there a mark is not reached, and named */
+	CHECK_INT(driver("--runs 500 --cells --quiet --without PARTIAL", out, sizeof(out)), ==, 0);
+	CHECK_INT(reached(out, "enter-submits-a-part"), ==, 0);
+	CHECK_HAS(out, "  never: enter-submits-a-part\n");
+}
+
 TEST(driver_refuses_what_it_does_not_know)
 {
 	char out[8000];

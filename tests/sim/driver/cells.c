@@ -505,6 +505,32 @@ static void print_cells(void)
 	}
 }
 
+/* What no schedule can reach, and who does. */
+static const struct {
+	const char *name, *why;
+} beyond[] = {
+	{ "hot-too-many", "65 connections that move bulk: unit/test_recv" },
+	{ "zc-unsupported", "a kernel that knows the operation and not its socket: fuzz tx" },
+	{ "connect-race-next-address", "schedules connect to addresses: sim/test_connect_sim" },
+	{ "accept-peer-unknown", "kernels keep the name of a reset connection; only in case" },
+	{ "op-chain-waits-for-room", "the runtime has no chains yet: unit/test_op, fuzz op" },
+	{ "buffer-ring-refused", "a start that fails: sim/test_torture" },
+	{ "task-without-a-stack", "the first slab holds 256: sim/test_torture" },
+	{ "kop-result-beats-its-cancel", "no task waits for an operation: sim/test_tasks_sim" },
+	{ "kop-cancel-waits-for-the-one-before", "the same: unit/test_wait" },
+	{ "sleep-was-over-before-its-deadline", "no sleep has a deadline: sim/test_tasks_sim" },
+	{ "chunk-not-pooled", "65 free ones of a class, or runs of 256 KiB: unit/test_chunk" },
+};
+#define BEYOND (sizeof beyond / sizeof *beyond)
+
+static const char *mark_beyond(const char *name)
+{
+	for (unsigned i = 0; i < BEYOND; i++)
+		if (strcmp(beyond[i].name, name) == 0)
+			return beyond[i].why;
+	return NULL;
+}
+
 static uint64_t mark_sum(unsigned m)
 {
 	uint64_t sum = 0;
@@ -516,17 +542,22 @@ static uint64_t mark_sum(unsigned m)
 
 static void print_marks(bool table)
 {
-	unsigned hit = 0, all = mark_count();
+	unsigned hit = 0, all = mark_count(), can = 0;
 
 	for (unsigned m = 0; m < all; m++) {
-		hit += mark_sum(m) != 0;
+		const char *name = __start_rln_marks[m]->name, *why = mark_beyond(name);
+
+		hit += mark_sum(m) && !why;
+		can += !why;
 		if (table)
-			printf("  %-48s %llu\n", __start_rln_marks[m]->name,
-			       (unsigned long long)mark_sum(m));
+			printf("  %-44s %llu %s\n", name, (unsigned long long)mark_sum(m),
+			       why ? why : "");
+		if (mark_sum(m) && why)
+			printf("WRONG: %s was reached, and is said to be beyond: %s\n", name, why);
 	}
-	printf("marks %u of %u%s\n", hit, all, all ? "" : " (this build has none)");
+	printf("marks %u of %u%s\n", hit, can, all ? "" : " (this build has none)");
 	for (unsigned m = 0; m < all; m++)
-		if (!mark_sum(m))
+		if (!mark_sum(m) && !mark_beyond(__start_rln_marks[m]->name))
 			printf("  never: %s\n", __start_rln_marks[m]->name);
 }
 

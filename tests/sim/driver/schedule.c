@@ -77,6 +77,8 @@ static void configure(void)
 	if (!play.strict && play.workers == 1)
 		c.max_tasks = play.few ? 3 + (unsigned)play_rand(3) : 8 + (unsigned)play_rand(40);
 	rig_sizes(w, &c);
+	if (play_chance(16))
+		c.spin = 1 + (int64_t)play_rand(3000);
 	if (play.lazy) /* hardly more than one buffer: receives are paused for it */
 		c.buffer_budget = c.recv_buf_size + play_rand(500);
 	if (play.stop_at != UINT_MAX && play_chance(2))
