@@ -548,6 +548,7 @@ static void shake(struct world *w)
 	if (chance(w, 16) && fault(w, FAULT_TIME_JUMP)) {
 		hit_ring(w, HIT_FREEZE, -1);
 		world_run_until(w, w->now + (int64_t)world_rand(w, 10000000000));
+		judge_forget(w);
 	}
 	if (!chance(w, 4) || !fault(w, FAULT_RESET))
 		return;

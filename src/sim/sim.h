@@ -387,6 +387,8 @@ bool req_multishot(const struct sim_req *q);
 /* sim_prop.c */
 void judge_new(struct world *w);
 void judge_free(struct world *w);
+/* The clock jumps: what a program has read of it is wrong. */
+void judge_forget(struct world *w);
 /* P7: q ends with the error res. */
 void judge_refused(const struct sim_req *q, int32_t res);
 /* P9: the file of a slot that was emptied then loses its last holder but the caller. */

@@ -6,12 +6,12 @@
 #include "base/assert.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Asked again sooner than this after a refusal, with nothing changed in between, a request is in
  * vain. Whoever waits for a timer waits for a millisecond at least, but for what passed since its
- * turn began. Once or twice in a row that is no spin: of two connections each may ask, and a clock
- * that was read before the machine stopped is wrong.
+ * turn began. A few in a row may be no spin yet: most.
  */
 #define VAIN_NS 900000
 #define FIN_LATE_NS 1000000
@@ -44,6 +44,12 @@ void judge_free(struct world *w)
 	w->judge = NULL;
 }
 
+void judge_forget(struct world *w)
+{
+	if (w->judge)
+		memset(w->judge->refusal, 0, sizeof(w->judge->refusal));
+}
+
 /* A cancel finds what it is to end in the hands of a worker thread: it stays in vain until then. */
 static bool cancel_in_vain(const struct sim_req *q, int32_t res, struct sim_refusal *r)
 {
@@ -72,7 +78,7 @@ static bool recv_in_vain(const struct sim_req *q, int32_t res, struct sim_refusa
 	    group_peek(q->ring, q->sqe.buf_group, &bid))
 		return false;
 	g = group_find(q->ring, q->sqe.buf_group);
-	r->most = 4;
+	r->most = 2; /* of others that wait each may ask once */
 	r->state = g ? g->seen : 0;
 	if (q->file->kind == SIM_SOCK)
 		r->state |= (uint64_t)q->file->sock->news << 16;
@@ -82,7 +88,7 @@ static bool recv_in_vain(const struct sim_req *q, int32_t res, struct sim_refusa
 /* Descriptors or memory are used up: no client is to blame, and the next accept fails as well. */
 static bool accept_in_vain(int32_t res, struct sim_refusal *r)
 {
-	r->most = 2;
+	r->most = 1; /* a clock read before the machine stopped */
 	return res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM;
 }
 
