@@ -43,6 +43,7 @@ struct play {
 	bool tight;	/* hardly more slots than clients, and nobody is handed over */
 	bool lazy;	/* they take their time before they read */
 	bool selects;	/* they wait for several things at once */
+	bool hoard;	/* handlers keep received buffers for a while */
 	bool storm;	/* connections change their workers all the time */
 	bool shut, calm;
 	bool done[RIG_WORKERS];

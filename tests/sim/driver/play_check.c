@@ -91,12 +91,17 @@ static bool pours(const struct worker *wk, const struct conn *c)
 	       c->mode->listener == &l[play.rig.rt.cfg.set.nlisten - 1];
 }
 
-/* The most that a receive into memory of its own brings. */
+/* The most that a receive into memory of its own brought; it may have been on another worker. */
 static size_t own_receive(const struct worker *wk, const struct conn *c)
 {
 	struct world_sock s;
+	bool any = false;
 
-	if (!wk->io.stats.recv_fallback && !wk->io.stats.recv_hot)
+	for (unsigned i = 0; i < play.workers && !any; i++) {
+		const struct io_stats *st = &play.rig.worker[i].io.stats;
+		any = st->recv_fallback || st->recv_hot;
+	}
+	if (!any)
 		return 0;
 	if (!world_sock_in(play.w, wk->loop.ring.u.ring_fd, c->slot, &s) || s.window > OWN_BYTES)
 		return OWN_BYTES;

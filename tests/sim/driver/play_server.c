@@ -22,7 +22,7 @@ static void release_here(void *arg)
 /* Not once workers may stop: what comes home to nobody stays mapped, and would be a leak here. */
 static void release_far(rln_buf *b)
 {
-	if (play.shut || play.stop_at != UINT_MAX) {
+	if (play.shut || play.stop_at != UINT_MAX || play.workers < 2) {
 		rln_buf_release(b);
 		return;
 	}
@@ -70,6 +70,8 @@ static ssize_t echo_buf(rln_conn c)
 	check_received(c, n);
 	if (n <= 0)
 		return n;
+	if (play.hoard) /* nobody else gets it meanwhile */
+		(void)rln_sleep((rln_ns)play_rand(3000000));
 	n = rln_send(c, b.data, b.len);
 	release_far(&b);
 	return n;
@@ -127,7 +129,7 @@ static ssize_t echo_once(rln_conn c, uint8_t *own)
 
 	if (play.lazy && play_chance(3) && rln_sleep((rln_ns)play_rand(20000000)) < 0)
 		return -ECANCELED;
-	if (play.workers > 1 && play.strict && play_chance(6))
+	if ((play.hoard || (play.workers > 1 && play.strict)) && play_chance(6))
 		return echo_buf(c);
 	if (play.selects && play_chance(2))
 		return play_chance(4) ? echo_line(c) : echo_selected(c);
@@ -173,9 +175,14 @@ void server_echo(rln_conn c)
 static int request_echo(rln_conn c, void *arg)
 {
 	rln_view v;
-	ssize_t n = rln_recv(c, &v);
+	ssize_t n;
 
 	(void)arg;
+	if (play.hoard && play_chance(3)) {
+		n = echo_buf(c);
+		return n > 0 ? RLN_KEEP : n < 0 ? (int)n : RLN_CLOSE;
+	}
+	n = rln_recv(c, &v);
 	check_received(c, n);
 	if (n <= 0)
 		return n < 0 ? (int)n : RLN_CLOSE;

@@ -369,6 +369,7 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	play.decline = play.extra && play_chance(4);
 	play.late = play.extra && !play.decline && play_chance(3);
 	play.guarded = play_chance(2);
+	play.hoard = play_chance(6);
 	play.lazy = play_chance(6);
 	play.selects = play_chance(3);
 	play.tight = play.strict && !play.storm && play_chance(4);
