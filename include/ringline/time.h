@@ -54,8 +54,9 @@ typedef struct rln_timer {
 
 /*
  * Call fn(t, ud) once from the loop, dur nanoseconds from now: never earlier, at most a millisecond
- * and one turn later. A timer that is already running starts anew. fn runs as a callback: it must
- * not wait, and may start, stop or free its own timer.
+ * and one turn of the loop later, besides what is left of this turn: the clock is read once for all
+ * timers a turn starts, at its end. A timer that is already running starts anew. fn runs as a
+ * callback: it must not wait, and may start, stop or free its own timer.
  *
  * Returns nothing. Aborts with a message when this thread is no worker or fn is NULL.
  * Owner:   borrows t until fn is called or rln_timer_stop(t); it stays where it is until then. ud

@@ -89,7 +89,7 @@ void loop_rest(struct loop *l)
 static void clock_read(struct loop *l)
 {
 	l->now_ns = sys_now();
-	wheel_set_now(&l->wheel, l->now_ns);
+	wheel_place(&l->wheel, l->now_ns);
 }
 
 static void turn_begin(struct loop *l)
@@ -179,17 +179,20 @@ static int enter_sleeping(struct loop *l, int64_t until_ns)
 
 /*
  * Submit everything; wait only when nothing is ready. The clock is read again before a wait, which
- * costs nothing beside it: the work of the turn must not lengthen the sleep.
+ * costs nothing beside it: the work of the turn must not lengthen the sleep, and the timers it has
+ * started begin to count.
  */
 static int turn_enter(struct loop *l, int64_t deadline_ns)
 {
-	int64_t until_ns = wait_limit(l, deadline_ns);
 	bool won = false;
 	int err = 0;
 
-	if (until_ns <= l->now_ns || loop_work_left(l))
+	if (deadline_ns <= l->now_ns || loop_work_left(l))
 		return enter_only(l);
 	clock_read(l);
+	int64_t until_ns = wait_limit(l, deadline_ns);
+	if (until_ns <= l->now_ns)
+		return enter_only(l);
 	work_ends(l);
 	loop_rest(l);
 	if (l->spin_ns > 0) {
@@ -214,8 +217,11 @@ int loop_turn(struct loop *l, int64_t deadline_ns)
 	ops_deliver(&l->ops);
 	run_stage(l, LOOP_FLUSH);
 	run_stage(l, LOOP_PUBLISH);
-	if (l->embed.used)
+	if (l->embed.used) {
+		if (wheel_has_fresh(&l->wheel))
+			clock_read(l); /* what this turn has started may be the next timer */
 		embed_arm(l);
+	}
 	ops_flush(&l->ops);
 	err = turn_enter(l, deadline_ns);
 	ops_reap(&l->ops, l->reap_max);

@@ -8,7 +8,8 @@
  *  - the wheel may jump any distance: empty time costs nothing, a timer moves at most once a level.
  *
  * Timers whose deadline is already past when they are armed stand in `past`, outside the levels,
- * until the next wheel_expire(). This file does not read the clock.
+ * until the next wheel_expire(). Those that were started stand in `fresh` until the clock is read
+ * for all of them at once. This file does not read the clock.
  */
 #include "loop/wheel.h"
 #include "base/assert.h"
@@ -83,8 +84,8 @@ static void slot_insert(struct wheel *w, struct timer *t, uint64_t tick)
 }
 
 /*
- * Timers in `past` and `due` carry the level and slot they had before, or 0: clearing the bit of a
- * slot that is empty is right whoever stood there.
+ * Timers in `past`, `due` and `fresh` carry the level and slot they had before, or 0: clearing the
+ * bit of a slot that is empty is right whoever stood there.
  */
 static void slot_forget_if_empty(struct wheel *w, const struct timer *t)
 {
@@ -98,6 +99,7 @@ void wheel_init(struct wheel *w, int64_t now_ns)
 	*w = (struct wheel){ .tick = (uint64_t)now_ns / WHEEL_TICK_NS, .now_ns = now_ns };
 	list_init(&w->due);
 	list_init(&w->past);
+	list_init(&w->fresh);
 	for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
 		for (unsigned slot = 0; slot < WHEEL_SLOTS; slot++)
 			list_init(&w->slot[level][slot]);
@@ -121,6 +123,14 @@ void timer_arm(struct wheel *w, struct timer *t, int64_t deadline_ns)
 	} else {
 		slot_insert(w, t, tick_of_deadline(deadline_ns));
 	}
+}
+
+void timer_start(struct wheel *w, struct timer *t, int64_t dur_ns)
+{
+	timer_cancel(w, t);
+	t->deadline_ns = dur_ns;
+	w->armed++;
+	list_push_back(&w->fresh, &t->node);
 }
 
 void timer_cancel(struct wheel *w, struct timer *t)
@@ -178,6 +188,24 @@ void wheel_set_now(struct wheel *w, int64_t now_ns)
 		w->now_ns = now_ns;
 }
 
+void wheel_place(struct wheel *w, int64_t now_ns)
+{
+	struct list *node;
+
+	RLN_DEBUG_ASSERT(list_empty(&w->due));
+	wheel_set_now(w, now_ns);
+	while ((node = list_pop_front(&w->fresh))) {
+		struct timer *t = container_of(node, struct timer, node);
+		int64_t dur_ns = t->deadline_ns, deadline_ns;
+		w->armed--; /* timer_arm() counts it again */
+		if (dur_ns <= 0)
+			deadline_ns = w->now_ns;
+		else if (__builtin_add_overflow(w->now_ns, dur_ns, &deadline_ns))
+			deadline_ns = INT64_MAX;
+		timer_arm(w, t, deadline_ns);
+	}
+}
+
 /*
  * All that is due is collected first: a fire function may then cancel or re-arm any timer, also one
  * that waits its turn in due, and what it arms anew cannot come up in this call.
@@ -203,7 +231,7 @@ unsigned wheel_expire(struct wheel *w, int64_t now_ns)
 
 int64_t wheel_next(const struct wheel *w)
 {
-	if (!list_empty(&w->past) || !list_empty(&w->due))
+	if (!list_empty(&w->past) || !list_empty(&w->due) || wheel_has_fresh(w))
 		return w->now_ns;
 	unsigned level = next_level(w);
 	if (level == WHEEL_LEVELS)
@@ -237,6 +265,8 @@ void wheel_check(const struct wheel *w)
 			count += slot_check(w, level, slot);
 	}
 	list_for_each (node, &w->due)
+		count++;
+	list_for_each (node, &w->fresh)
 		count++;
 	list_for_each (node, &w->past) {
 		RLN_ASSERT(container_of(node, struct timer, node)->deadline_ns <= w->now_ns);

@@ -18,7 +18,7 @@
 
 struct timer {
 	struct list node;
-	int64_t deadline_ns; /* absolute, CLOCK_MONOTONIC */
+	int64_t deadline_ns; /* absolute, CLOCK_MONOTONIC; while it is fresh: the duration */
 	void (*fire)(struct timer *t);
 	uint8_t level, slot; /* where it stands while armed; cancel clears the bitmap */
 };
@@ -29,8 +29,9 @@ struct wheel {
 	uint64_t bitmap[WHEEL_LEVELS];
 	unsigned armed;
 	uint64_t fired;
-	struct list due;  /* being fired by wheel_expire() */
-	struct list past; /* armed when already past: the next wheel_expire() begins with them */
+	struct list due;   /* being fired by wheel_expire() */
+	struct list past;  /* armed when already past: the next wheel_expire() begins with them */
+	struct list fresh; /* started since the clock was last read */
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
 };
 
@@ -45,10 +46,25 @@ static inline bool timer_armed(const struct timer *t)
  * w->now_ns fires in the next wheel_expire(), before those that came due since, in arming order.
  */
 void timer_arm(struct wheel *w, struct timer *t, int64_t deadline_ns);
+/*
+ * Start, or start anew: dur_ns from now, without reading the clock. It gets its place in the next
+ * wheel_place(), so it counts from then; until then it is armed like any other. Zero and less: from
+ * then on it is past.
+ */
+void timer_start(struct wheel *w, struct timer *t, int64_t dur_ns);
 /* No-op when not armed. Legal from inside a fire function for any timer, also one that is due. */
 void timer_cancel(struct wheel *w, struct timer *t);
 /* The clock was read: what is armed with a deadline up to now_ns counts as past. */
 void wheel_set_now(struct wheel *w, int64_t now_ns);
+/*
+ * The same right after the clock was read, never with a reading from before a timer_start(): what
+ * is fresh begins to count. Not from inside a fire function.
+ */
+void wheel_place(struct wheel *w, int64_t now_ns);
+static inline bool wheel_has_fresh(const struct wheel *w)
+{
+	return !list_empty(&w->fresh);
+}
 /*
  * Fire everything due at now_ns; a clock that went back counts as standing still. Not from inside a
  * fire function. Returns how many fired.
@@ -56,7 +72,7 @@ void wheel_set_now(struct wheel *w, int64_t now_ns);
 unsigned wheel_expire(struct wheel *w, int64_t now_ns);
 /*
  * When wheel_expire() has work next (INT64_MAX: nothing armed). A lower bound: may be early by a
- * cascade, never later than one tick after the earliest deadline.
+ * cascade, never later than one tick after the earliest deadline. Now, while a timer is fresh.
  */
 int64_t wheel_next(const struct wheel *w);
 void wheel_check(const struct wheel *w);

@@ -180,8 +180,6 @@ void rln_timer_start(rln_timer *t, rln_ns dur, void (*fn)(rln_timer *t, void *ud
 		    w ? "rln_timer_start without a function"
 		      : "rln_timer_start from a thread that is not a worker");
 	RLN_ASSERTF(!u->worker || u->worker == w, "the timer runs on worker %u", u->worker->index);
-	/* the clock, not the turn's: a timer is never early, however long this turn has lasted */
-	int64_t now = sys_now();
 	if (!u->worker) {
 		timer_init(&u->timer, user_timer_fire);
 		list_init(&u->node);
@@ -190,10 +188,7 @@ void rln_timer_start(rln_timer *t, rln_ns dur, void (*fn)(rln_timer *t, void *ud
 	u->worker = w;
 	u->fn = fn;
 	u->ud = ud;
-	timer_arm(&w->loop.wheel, &u->timer,
-		  dur < 0		  ? now
-		  : dur > INT64_MAX - now ? INT64_MAX
-					  : now + dur);
+	timer_start(&w->loop.wheel, &u->timer, dur);
 }
 
 void rln_timer_stop(rln_timer *t)

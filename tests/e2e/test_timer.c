@@ -1,6 +1,17 @@
 /* Timers of programs, seen by the real clock. */
 #include "rig.h"
 
+#include <sys/syscall.h>
+
+/* Every look of this thread at the clock, the library's included. */
+static _Thread_local unsigned clock_reads;
+
+int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	clock_reads++;
+	return (int)syscall(SYS_clock_gettime, clock, ts);
+}
+
 static int64_t fired_ns;
 
 static void note_time(rln_timer *t, void *ud)
@@ -29,4 +40,33 @@ TASK_TEST(timer_started_late_in_a_long_turn_is_not_early)
 		TASK_EVENTUALLY(fired_ns);
 		CHECK_INT(fired_ns - begin_ns, >=, RLN_MS(8));
 	}
+}
+
+static unsigned fired;
+
+static void count(rln_timer *t, void *ud)
+{
+	(void)t;
+	(void)ud;
+	fired++;
+}
+
+/* One look of the loop is enough for all timers that a turn starts, stops and starts anew. */
+TASK_TEST(timer_starts_do_not_read_the_clock)
+{
+	static rln_timer t[1000];
+	unsigned before = clock_reads;
+
+	CHECK_INT(rln_sleep(RLN_MS(1)), ==, 0);
+	CHECK_INT(clock_reads, >, before); /* it does count */
+	before = clock_reads;
+	for (int i = 0; i < 3000; i++) {
+		rln_timer_start(&t[i % 1000], RLN_MS(1 + i % 3), count, NULL);
+		if (i % 4 == 0)
+			rln_timer_stop(&t[i % 1000]);
+	}
+	CHECK_INT(clock_reads - before, ==, 0);
+	TASK_EVENTUALLY(fired == 750);
+	CHECK_INT(rln_sleep(RLN_MS(5)), ==, 0);
+	CHECK_INT(fired, ==, 750);
 }

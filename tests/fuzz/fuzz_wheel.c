@@ -13,6 +13,7 @@ struct entry {
 	int64_t deadline_ns;
 	uint64_t seq; /* of arming */
 	bool armed, past, in_expire;
+	bool fresh; /* deadline_ns is a duration yet */
 };
 
 static struct entry entry[TIMERS];
@@ -55,12 +56,46 @@ static void arm(struct entry *e)
 	e->seq = ++seq;
 	e->past = at <= wheel.now_ns;
 	e->in_expire = expiring;
+	e->fresh = false;
+}
+
+static void start(struct entry *e)
+{
+	e->deadline_ns = fuzz_byte(&in) % 8 ? span() : -span();
+	timer_start(&wheel, &e->t, e->deadline_ns);
+	e->armed = e->fresh = true;
+	e->seq = ++seq;
+	e->past = e->in_expire = false;
+}
+
+static struct entry *first_fresh(void)
+{
+	struct entry *first = NULL;
+
+	for (unsigned i = 0; i < TIMERS; i++)
+		if (entry[i].fresh && (!first || entry[i].seq < first->seq))
+			first = &entry[i];
+	return first;
+}
+
+static void place(int64_t now_ns)
+{
+	struct entry *e;
+
+	wheel_place(&wheel, now_ns);
+	while ((e = first_fresh())) {
+		e->fresh = false;
+		e->seq = ++seq;
+		e->deadline_ns = later(wheel.now_ns, e->deadline_ns > 0 ? e->deadline_ns : 0);
+		e->past = e->deadline_ns <= wheel.now_ns;
+		FUZZ_CHECK(e->t.deadline_ns == e->deadline_ns);
+	}
 }
 
 static void cancel(struct entry *e)
 {
 	timer_cancel(&wheel, &e->t);
-	e->armed = false;
+	e->armed = e->fresh = false;
 }
 
 static void fire(struct timer *t)
@@ -68,7 +103,7 @@ static void fire(struct timer *t)
 	struct entry *e = (struct entry *)(void *)((char *)t - offsetof(struct entry, t));
 	uint64_t tick = tick_of(e->deadline_ns);
 
-	FUZZ_CHECK(expiring && e->armed && !e->in_expire);
+	FUZZ_CHECK(expiring && e->armed && !e->in_expire && !e->fresh);
 	FUZZ_CHECK(e->deadline_ns <= wheel.now_ns);
 	/* those armed when already past come first, then by tick, each in arming order */
 	if (last.past && e->past)
@@ -92,6 +127,9 @@ static void fire(struct timer *t)
 	case 2:
 		cancel(&entry[fuzz_below(&in, TIMERS)]);
 		break;
+	case 3:
+		start(&entry[fuzz_below(&in, TIMERS)]);
+		break;
 	default:
 		break;
 	}
@@ -106,7 +144,7 @@ static void expire(int64_t now_ns)
 	expiring = false;
 	for (unsigned i = 0; i < TIMERS; i++) {
 		struct entry *e = &entry[i];
-		if (e->armed && !e->in_expire)
+		if (e->armed && !e->in_expire && !e->fresh)
 			FUZZ_CHECK(tick_of(e->deadline_ns) >
 				   (uint64_t)wheel.now_ns / WHEEL_TICK_NS);
 		e->in_expire = false;
@@ -123,7 +161,10 @@ static void check(void)
 		if (!entry[i].armed)
 			continue;
 		armed++;
-		first = entry[i].deadline_ns < first ? entry[i].deadline_ns : first;
+		if (entry[i].fresh)
+			FUZZ_CHECK(next <= wheel.now_ns);
+		else
+			first = entry[i].deadline_ns < first ? entry[i].deadline_ns : first;
 	}
 	FUZZ_CHECK(wheel.armed == armed);
 	if (!armed)
@@ -145,7 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (in.n) {
 		struct entry *e = &entry[fuzz_below(&in, TIMERS)];
 
-		switch (fuzz_below(&in, 8)) {
+		switch (fuzz_below(&in, 10)) {
 		case 0:
 			cancel(e);
 			break;
@@ -161,6 +202,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		case 4: /* the clock went back */
 			expire((int64_t)((uint64_t)wheel.now_ns -
 					 (uint64_t)span() % ((uint64_t)wheel.now_ns + 1)));
+			break;
+		case 5:
+			start(e);
+			break;
+		case 6:
+			place(later(wheel.now_ns, span()));
 			break;
 		default:
 			arm(e);

@@ -69,6 +69,92 @@ TEST(loop_timer_due_by_a_stage_prevents_sleep)
 
 /* --- when a turn waits --- */
 
+/* --- timers that are started, not armed: they count from the next look at the clock --- */
+
+static struct timer started;
+static int64_t started_ns;
+
+static void work_ms(int ms)
+{
+	for (int64_t end_ns = test_now_ns() + ms * MS; test_now_ns() < end_ns;)
+		;
+}
+
+/* The turn's own reading is old by then. */
+static void start_late(void *ctx)
+{
+	if (started_ns)
+		return;
+	work_ms(5);
+	started_ns = test_now_ns();
+	timer_start(&loop.wheel, &started, *(int64_t *)ctx);
+}
+
+static void start_by_message(struct inbox_msg *m)
+{
+	(void)m;
+	start_late(&(int64_t){ 2 * MS });
+}
+
+TEST(loop_timer_started_by_a_stage_limits_the_sleep_of_the_same_turn)
+{
+	int64_t dur_ns = 100 * SECOND;
+
+	begin(8);
+	timer_init(&started, on_fire);
+	loop.stage[LOOP_FLUSH] = (struct loop_hook){ start_late, &dur_ns };
+	spy.on_enter = wake_when_waiting;
+	turn(INT64_MAX);
+	CHECK_INT(spy.waits, ==, 1);
+	CHECK_INT(spy.limit_ns, <=, dur_ns + MS);
+	timer_cancel(&loop.wheel, &started);
+	end();
+}
+
+TEST(loop_timer_started_by_a_stage_is_not_early)
+{
+	int64_t dur_ns = 8 * MS;
+
+	begin(8);
+	timer_init(&started, on_fire);
+	loop.stage[LOOP_FLUSH] = (struct loop_hook){ start_late, &dur_ns };
+	while (!fired)
+		turn(INT64_MAX);
+	CHECK_INT(test_now_ns() - started_ns, >=, dur_ns);
+	CHECK_INT(spy.waits_without_limit, ==, 0);
+	end();
+}
+
+TEST(loop_timer_started_by_a_message_does_not_fire_by_the_reading_before)
+{
+	struct inbox_msg m = { .run = start_by_message };
+
+	begin(8);
+	timer_init(&started, on_fire);
+	CHECK_INT(inbox_push(&loop.inbox, &m), ==, 0);
+	turn(INT64_MIN);
+	CHECK(started_ns);
+	CHECK_INT(fired, ==, 0);
+	while (!fired)
+		turn(INT64_MAX);
+	CHECK_INT(test_now_ns() - started_ns, >=, 2 * MS);
+	end();
+}
+
+TEST(loop_timer_started_for_no_time_prevents_sleep)
+{
+	int64_t dur_ns = 0;
+
+	begin(8);
+	timer_init(&started, on_fire);
+	loop.stage[LOOP_FLUSH] = (struct loop_hook){ start_late, &dur_ns };
+	turn(INT64_MAX);
+	turn(INT64_MAX);
+	CHECK_INT(fired, ==, 1);
+	CHECK_INT(spy.waits, ==, 0);
+	end();
+}
+
 TEST(loop_deadline_ends_the_wait_and_the_past_never_waits)
 {
 	begin(8);

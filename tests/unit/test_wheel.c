@@ -306,6 +306,79 @@ TEST(wheel_deadline_up_to_the_told_time_is_past)
 	wheel_check(&w);
 }
 
+TEST(wheel_started_timer_counts_from_the_next_reading)
+{
+	const int64_t durs[] = { 1, MS, 7 * MS + 3, 100 * SECOND };
+	struct wheel w;
+	struct probe p;
+
+	for (int i = 0; i < 4; i++) {
+		wheel_init(&w, SECOND);
+		probe_init(&p, &w);
+		timer_start(&w, &p.timer, durs[i]);
+		CHECK(timer_armed(&p.timer));
+		CHECK_INT(wheel_next(&w), ==, SECOND); /* no sleep before it has its place */
+		/* the reading this expire goes by may be older than the start */
+		CHECK_INT(wheel_expire(&w, SECOND + 200 * SECOND), ==, 0);
+		wheel_check(&w);
+		wheel_place(&w, 300 * SECOND);
+		wheel_check(&w);
+		CHECK_INT(wheel_next(&w), <=, 300 * SECOND + durs[i] + MS);
+		CHECK_INT(wheel_expire(&w, 300 * SECOND + durs[i] - 1), ==, 0);
+		CHECK_INT(wheel_expire(&w, 300 * SECOND + durs[i] + MS), ==, 1);
+		CHECK_INT(w.armed, ==, 0);
+	}
+}
+
+TEST(wheel_started_for_no_time_or_for_ever)
+{
+	struct wheel w;
+	struct probe now, past, never;
+
+	wheel_init(&w, SECOND);
+	probe_init(&now, &w);
+	probe_init(&past, &w);
+	probe_init(&never, &w);
+	timer_start(&w, &never.timer, INT64_MAX);
+	timer_start(&w, &now.timer, 0);
+	timer_start(&w, &past.timer, INT64_MIN);
+	wheel_place(&w, 2 * SECOND);
+	wheel_check(&w);
+	CHECK_INT(wheel_expire(&w, 2 * SECOND), ==, 2);
+	CHECK_INT(past.order, ==, now.order + 1); /* as they were started */
+	CHECK_INT(wheel_expire(&w, INT64_MAX - 1), ==, 0);
+	timer_cancel(&w, &never.timer);
+	CHECK_INT(w.armed, ==, 0);
+}
+
+TEST(wheel_fresh_timer_is_cancelled_started_anew_and_armed_like_any_other)
+{
+	struct wheel w;
+	struct probe p[3];
+
+	wheel_init(&w, SECOND);
+	for (int i = 0; i < 3; i++) {
+		probe_init(&p[i], &w);
+		timer_arm(&w, &p[i].timer, SECOND + MS + i); /* has stood in a slot, alone or not */
+		timer_start(&w, &p[i].timer, 1);
+		wheel_check(&w);
+	}
+	CHECK_INT(w.armed, ==, 3);
+	timer_cancel(&w, &p[0].timer);
+	timer_start(&w, &p[1].timer, 5 * MS);
+	timer_arm(&w, &p[2].timer, SECOND);
+	CHECK_INT(w.armed, ==, 2);
+	wheel_check(&w);
+	CHECK_INT(wheel_expire(&w, SECOND), ==, 1);
+	CHECK_INT(p[2].fired, ==, 1);
+	wheel_place(&w, SECOND);
+	CHECK_INT(wheel_expire(&w, SECOND + 4 * MS), ==, 0);
+	CHECK_INT(wheel_expire(&w, SECOND + 5 * MS), ==, 1);
+	CHECK_INT(p[1].fired, ==, 1);
+	CHECK_INT(w.armed, ==, 0);
+	wheel_check(&w);
+}
+
 TEST(wheel_past_rearm_inside_fire_waits_for_next_expire)
 {
 	struct wheel w;

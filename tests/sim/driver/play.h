@@ -16,7 +16,7 @@ struct lane {
 
 struct alarm {
 	rln_timer t;
-	int64_t due;
+	int64_t dur, set_ns, counts_ns;
 	unsigned again;
 	bool armed;
 };

@@ -75,25 +75,39 @@ static void visit(void)
 }
 
 /* ---- time */
+static void alarm_fired(rln_timer *t, void *ud);
+
 static int64_t loop_now(void)
 {
 	return play.rig.worker[rln_worker()].loop.now_ns;
 }
 
-/*
- * Never early; and not late either: the turn before this one must have begun before it was due.
- * The wheel's tick is a millisecond.
- */
-static void check_woken(int64_t due)
+static void check_not_early(int64_t due)
 {
-	int64_t before = play.began[rln_worker()][1];
-
 	if (world_now(play.w) < due)
 		world_violates(play.w, PROP_P11, "a timer fired %lld ns early",
 			       (long long)(due - world_now(play.w)));
+}
+
+/* The turn before this one must have begun before it was due. The wheel's tick is a millisecond. */
+static void check_not_late(int64_t due)
+{
+	int64_t before = play.began[rln_worker()][1];
+
 	if (before > due + 1000000)
 		world_violates(play.w, PROP_P9, "a timer fired a turn late: %lld ns",
 			       (long long)(before - due));
+}
+
+/* It counts from now, or from when the clock is read next: in the next turn at the latest. */
+static void alarm_set(struct alarm *a, rln_ns d)
+{
+	a->armed = true;
+	a->dur = d + (wrong(PROP_P11) ? RLN_MS(5) : 0);
+	a->set_ns = world_now(play.w);
+	a->counts_ns = INT64_MAX;
+	play.timers++;
+	rln_timer_start(&a->t, d, alarm_fired, a);
 }
 
 static void alarm_fired(rln_timer *t, void *ud)
@@ -102,17 +116,17 @@ static void alarm_fired(rln_timer *t, void *ud)
 
 	if (!a->armed)
 		world_violates(play.w, PROP_P11, "a timer fired twice");
+	(void)t;
 	a->armed = false;
-	check_woken(a->due);
+	check_not_early(a->set_ns + a->dur);
+	if (a->counts_ns == INT64_MAX)
+		world_violates(play.w, PROP_P11, "a timer fired in the turn that started it");
+	check_not_late(a->counts_ns + a->dur);
 	play.timers_fired++;
 	if (!a->again || play.shut)
 		return;
 	a->again--;
-	a->armed = true;
-	rln_ns d = (rln_ns)play_rand(5000000);
-	a->due = loop_now() + d;
-	play.timers++;
-	rln_timer_start(t, d, alarm_fired, a);
+	alarm_set(a, (rln_ns)play_rand(5000000));
 }
 
 static void alarm_start(void)
@@ -121,10 +135,7 @@ static void alarm_start(void)
 	rln_ns d = (rln_ns)play_rand(20000000);
 
 	a->again = (unsigned)play_rand(3);
-	a->due = loop_now() + d + (wrong(PROP_P11) ? RLN_MS(5) : 0);
-	a->armed = true;
-	play.timers++;
-	rln_timer_start(&a->t, d, alarm_fired, a);
+	alarm_set(a, d);
 }
 
 /* A task of each worker that only talks and sleeps. */
@@ -141,7 +152,8 @@ static int chat(void *arg)
 
 		if (rln_sleep(d) < 0)
 			break;
-		check_woken(due);
+		check_not_early(due);
+		check_not_late(due);
 		if (play.workers < 2)
 			continue;
 		if (play_rand(3))

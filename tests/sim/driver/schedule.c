@@ -187,6 +187,8 @@ static void turn(unsigned i, int64_t deadline)
 		atomic_store(&play.rig.worker[i].loop.inbox.poked, false);
 	play.began[i][1] = play.began[i][0];
 	play.began[i][0] = world_now(play.w);
+	if (play.alarm[i].armed && play.alarm[i].counts_ns == INT64_MAX)
+		play.alarm[i].counts_ns = play.began[i][0];
 	int done = worker_turn(&play.rig.worker[i], deadline);
 	if (done < 0)
 		world_fail(play.w, "turn: %d", done);
