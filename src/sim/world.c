@@ -108,14 +108,15 @@ void world_power_loss(struct world *w)
 
 	sim_trace(w, "the power fails");
 	hurry(w);
-	while (!list_empty(&w->rings))
-		ring_destroy(container_of(w->rings.next, struct sim_ring, node));
+	/* Before anything is closed in order: a machine without power says no FIN. */
 	list_for_each (n, &w->socks) {
 		struct sim_sock *s = container_of(n, struct sim_sock, node);
 
 		if (!s->actor)
 			sock_break(s, -ECONNRESET, true);
 	}
+	while (!list_empty(&w->rings))
+		ring_destroy(container_of(w->rings.next, struct sim_ring, node));
 	fds_close(w);
 	jobs_free(w);
 	watches_free(w);

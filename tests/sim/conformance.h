@@ -23,7 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define CONF_CQES 64
+#define CONF_CQES 256
 #define CONF_SLOTS 8
 #define CONF_BUF 64
 #define CONF_GROUP 3

@@ -180,7 +180,7 @@ static const struct conf_row conf_rows[] = {
 	{ "file_select", row_file_select, "4 buffer 0 ello 5 ENOBUFS", NULL },
 	{ "timer_count", row_timer_count, "armed 0 armed 0 0", NULL },
 	{ "timer_count_late", row_timer_count_late, "0 ETIME", NULL },
-	{ "timer_multi", row_timer_multi, "ETIME more ETIME more ETIME last late|EINVAL last early",
+	{ "timer_multi", row_timer_multi, "ETIME more ETIME more ETIME last late|EINVAL last",
 	  NULL },
 	{ "timer_multi_cancel", row_timer_multi_cancel, "ETIME more 0 ECANCELED|EINVAL last",
 	  NULL },
@@ -241,6 +241,7 @@ static const struct conf_row conf_rows[] = {
 	  NULL },
 	{ "regions", row_regions, "ENXIO 0 EBUSY 1 5 EINVAL EFAULT 1 EFAULT EINVAL", NULL },
 	{ "submit_stops", row_submit_stops, "stops passes|stops stops", NULL },
+	{ "backlog", row_backlog, "0 0 ECANCELED|0 0 EINTR", NULL },
 };
 
 #define CONF_ROWS (sizeof(conf_rows) / sizeof(conf_rows[0]))

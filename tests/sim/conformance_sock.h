@@ -337,4 +337,35 @@ static void row_send_zc_bad_region(struct conf *c)
 	conf_get(c, 1);
 }
 
+/* A backlog of one holds two clients; the third one's SYN is dropped, and sent again for a while.
+ */
+static void row_backlog(struct conf *c)
+{
+	struct __kernel_timespec ts = { .tv_nsec = 400000000 };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_storage ss;
+	socklen_t n = sizeof(ss);
+
+	c->fd = sys_socket(AF_INET, SOCK_STREAM, 0);
+	CHECK_INT(sys_bind(c->fd, (struct sockaddr *)&sa, sizeof(sa)), ==, 0);
+	CHECK_INT(sys_listen(c->fd, 1), ==, 0);
+	CHECK_INT(sys_getsockname(c->fd, &ss, &n), ==, 0);
+	for (unsigned slot = 1; slot <= 3; slot++) {
+		struct io_uring_sqe *sqe = conf_sqe(c);
+
+		io_uring_prep_socket_direct(sqe, AF_INET, SOCK_STREAM, 0, slot, 0);
+		sqe->user_data = 1;
+		CHECK_INT(conf_result(c, 1), ==, 0);
+		sqe = conf_sqe(c);
+		io_uring_prep_connect(sqe, (int)slot, (struct sockaddr *)&ss, n);
+		conf_fixed(sqe, 2)->flags |= IOSQE_IO_LINK;
+		sqe = conf_sqe(c);
+		io_uring_prep_link_timeout(sqe, &ts, 0);
+		sqe->user_data = 3;
+		conf_get(c, 2);
+		CHECK_INT(conf_result(c, 3), !=, 0);
+	}
+}
+
 #endif

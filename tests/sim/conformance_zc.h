@@ -105,7 +105,7 @@ static void conf_say_strays(struct conf *c, uint64_t ud)
 	flags = q->flags;
 	conf_say_res(c, q->res);
 	conf_settle(c);
-	q = conf_wait(c, ud, 0);
+	q = conf_wait(c, ud, flags & IORING_CQE_F_MORE ? CONF_WAIT_NS : CONF_QUIET_NS * 50);
 	conf_say(c, "%s %s", conf_more(flags),
 		 !q				 ? "alone"
 		 : q->flags & IORING_CQE_F_NOTIF ? "notif"

@@ -520,3 +520,31 @@ TEST(kinds_zero_copy_memory_freed_before_its_notification_is_found)
 {
 	CHECK_DIES(freed_under_a_late_notification, SIGABRT, "freed before it ended");
 }
+
+/* ---- power */
+
+/* The peer of a machine that lost its power hears of it; nothing of the rings is left. */
+TEST(kinds_a_loss_of_power_ends_connections)
+{
+	static struct kinds k;
+	struct io_uring_sqe *sqe;
+	uint8_t byte;
+	char why[100];
+
+	kinds_open(&k, 1, &calm);
+	sqe = sqe_of(&k);
+	io_uring_prep_recv(sqe, 0, k.in, sizeof(k.in), 0);
+	sqe->flags |= IOSQE_FIXED_FILE;
+	CHECK_INT(ring_enter(&k.ring, 0, 0), ==, 0);
+	CHECK_INT(peer_recv(k.peer, &byte, 1), ==, -EAGAIN);
+	world_power_loss(k.w);
+	CHECK_INT(peer_recv(k.peer, &byte, 1), ==, -ECONNRESET);
+	peer_close(k.peer);
+	sys_free(k.ring.scratch);
+	sys_free(k.bufs);
+	sys_unmap(k.br, sys_page_size());
+	if (!world_check_quiet(k.w, why, sizeof(why)))
+		world_fail(k.w, "%s", why);
+	world_enter(NULL);
+	world_free(k.w);
+}
