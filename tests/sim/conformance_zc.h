@@ -92,8 +92,7 @@ static void row_zc_chain(struct conf *c)
 	conf_zc(c, "x", 1, 2);
 	conf_get(c, 1);
 	conf_say_zc(c, 2);
-	conf_settle(c);
-	conf_say(c, "%s", conf_find(c, 2) ? "one more" : "no more");
+	conf_say(c, "%s", conf_wait(c, 2, CONF_QUIET_NS * 50) ? "one more" : "no more");
 }
 
 static void conf_say_strays(struct conf *c, uint64_t ud)
