@@ -371,17 +371,20 @@ static bool hot_arm(struct conn *c)
 		c->hot_waits = true;
 		return true;
 	}
+	/* Its place is another's only when its receive has ended: this one's turn comes with the
+	 * next full buffers. */
+	if (io->hot_armed >= HOT_MAX) {
+		RLN_MARK("hot-too-many");
+		struct conn *idle = container_of(io->hot.next, struct conn, parked);
+		idle->hot = c->hot = false;
+		conn_mark(idle);
+		return false;
+	}
 	c->fallback = chunk_heap(io, HOT_BYTES);
 	if (!c->fallback) {
 		RLN_MARK("hot-without-memory");
 		c->hot = false;
 		return false;
-	}
-	if (io->hot_armed >= HOT_MAX) {
-		RLN_MARK("hot-too-many");
-		struct conn *idle = container_of(io->hot.next, struct conn, parked);
-		idle->hot = false;
-		conn_mark(idle);
 	}
 	io->hot_armed++;
 	list_push_back(&io->hot, &c->parked);

@@ -37,4 +37,22 @@ static inline void up_sized(unsigned sq)
 	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), ==, 0);
 }
 
+/* Until every task has ended; then all of it goes. */
+static inline void kop_down(void (*turn)(void))
+{
+	int64_t limit_ns = sys_now() + 20000 * MS;
+	while (sched.stats.tasks) {
+		turn();
+		CHECK(sys_now() < limit_ns);
+	}
+	sched_close(&sched);
+	inbox_close(&loop.inbox);
+	while (!ops_idle(&loop.ops))
+		turn();
+	loop_close(&loop);
+	ctx_current_ = NULL;
+	close(pair[0]);
+	close(pair[1]);
+}
+
 #endif

@@ -25,19 +25,7 @@ static void turn(void)
 
 static void down(void)
 {
-	int64_t limit_ns = sys_now() + 20 * SECOND;
-	while (sched.stats.tasks) {
-		turn();
-		CHECK(sys_now() < limit_ns);
-	}
-	sched_close(&sched);
-	inbox_close(&loop.inbox);
-	while (!ops_idle(&loop.ops))
-		turn();
-	loop_close(&loop);
-	ctx_current_ = NULL;
-	close(pair[0]);
-	close(pair[1]);
+	kop_down(turn);
 }
 
 static struct task *go(int (*fn)(void *), void *arg)
