@@ -69,17 +69,20 @@ rln_arm rln_on_readable(rln_conn c)
 
 /* ---- room */
 
+static int write_end(const struct conn *c)
+{
+	if (c->write == WRITE_BROKEN)
+		return c->write_err;
+	return c->write == WRITE_OPEN ? 0 : -EPIPE;
+}
+
 static bool writable_take(struct arm *a)
 {
 	struct conn *c;
 
 	a->res = conn_lookup((rln_conn){ a->on.h }, &c, CALL);
-	if (a->res)
-		return true;
-	if (c->write == WRITE_BROKEN)
-		a->res = c->write_err;
-	else if (c->write != WRITE_OPEN)
-		a->res = -EPIPE;
+	if (!a->res)
+		a->res = write_end(c);
 	return a->res ||
 	       (c->tx_bytes <= c->mode->send_low && list_empty(&c->senders) && !c->sender_woken);
 }
@@ -97,10 +100,8 @@ static void writable_won(struct arm *a)
 {
 	struct conn *c = conn_find((rln_conn){ a->on.h });
 
-	if (!a->res && !c)
-		a->res = -ECONNABORTED;
-	else if (!a->res && c->write == WRITE_BROKEN)
-		a->res = c->write_err;
+	if (!a->res)
+		a->res = c ? write_end(c) : -ECONNABORTED;
 }
 
 static const struct arm_kind arm_writable = { .take = writable_take,

@@ -592,6 +592,90 @@ static void die_outside(void)
 	rln_scope_begin(&scope1, 1);
 }
 
+static int ended_scope(void (*use)(void))
+{
+	rln_scope_begin(&scope1, 1);
+	rln_scope_end(&scope1);
+	use();
+	return 0;
+}
+
+static void cancel_it(void)
+{
+	rln_scope_cancel(&scope1);
+}
+
+static void extend_it(void)
+{
+	rln_scope_extend(&scope1, 1);
+}
+
+static int cancel_ended(void *arg)
+{
+	(void)arg;
+	return ended_scope(cancel_it);
+}
+
+static int extend_ended(void *arg)
+{
+	(void)arg;
+	return ended_scope(extend_it);
+}
+
+static int extend_shield_for_ever(void *arg)
+{
+	(void)arg;
+	rln_scope_shield(&scope1, RLN_SEC(1));
+	rln_scope_extend(&scope1, RLN_FOREVER);
+	return 0;
+}
+
+static void die_cancel_ended(void)
+{
+	run(cancel_ended);
+}
+static void die_extend_ended(void)
+{
+	run(extend_ended);
+}
+static void die_extend_shield(void)
+{
+	run(extend_shield_for_ever);
+}
+
+static void die_other_worker(void)
+{
+	up();
+	go(wait_10ms, NULL);
+	turn();
+	ctx_current_ = NULL;
+	rln_scope_cancel(&scope1);
+}
+
+TEST(scope_misuse_of_one_that_has_ended_or_is_elsewhere_aborts_and_says_where)
+{
+	CHECK_DIES(die_cancel_ended, SIGABRT,
+		   "rln_scope_cancel called for the scope begun at " __FILE__);
+	CHECK_DIES(die_extend_ended, SIGABRT, ", which has ended");
+	CHECK_DIES(die_extend_shield, SIGABRT, "its grace must end");
+	CHECK_DIES(die_other_worker, SIGABRT, ", of another worker");
+}
+
+TEST(scope_extended_for_ever_while_its_task_waits_leaves_no_timer)
+{
+	up();
+	go(wait_10ms, NULL);
+	turn();
+	rln_scope_extend(&scope1, RLN_FOREVER);
+	CHECK(wheel_next(&loop.wheel) == INT64_MAX);
+	turn_at(sys_now() + 500 * SECOND);
+	CHECK_INT(result, ==, 1);
+	rln_scope_cancel(&scope1);
+	turn_at(loop.now_ns + 2 * MS);
+	CHECK_INT(result, ==, -ECANCELED);
+	sched_down();
+}
+
 TEST(scope_misuse_aborts_and_says_where)
 {
 	CHECK_DIES(die_wrong_order, SIGABRT, "before the scope inside it, begun at " __FILE__ ":");
