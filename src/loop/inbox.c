@@ -4,8 +4,9 @@
  * queue length: limits on posting belong to the callers.
  *
  * INV-31: a wake is never consumed without a turn. inbox_wake() leaves `poked` behind, and only the
- * two ends of a wait take it away: a refused sleep and a finished one, both of which return to
- * whoever called the turn, who then looks at what the waker set before.
+ * ends of a wait take it away: a refused sleep, a finished one and spinning that made a sleep
+ * unnecessary, all of which return to whoever called the turn, who then looks at what the waker set
+ * before.
  */
 #include "loop/inbox.h"
 #include "base/assert.h"
@@ -156,6 +157,11 @@ bool inbox_sleep(struct inbox *in)
 void inbox_awake(struct inbox *in)
 {
 	mpsc_awake(&in->queue);
+	inbox_noticed(in);
+}
+
+void inbox_noticed(struct inbox *in)
+{
 	atomic_exchange(&in->poked, false);
 }
 

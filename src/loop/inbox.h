@@ -57,6 +57,8 @@ void inbox_withdraw(struct inbox *in, struct inbox_msg *m);
 unsigned inbox_drain(struct inbox *in);
 /* Is there something to drain, or a reason not to wait? A glance: costs no announcement. */
 bool inbox_pending(const struct inbox *in);
+/* A wait ended before it became a sleep: it was no longer than inbox_wake() wants. */
+void inbox_noticed(struct inbox *in);
 /* Before a wait: false = something came in, do not sleep. */
 bool inbox_sleep(struct inbox *in);
 void inbox_awake(struct inbox *in);

@@ -158,6 +158,9 @@ static int enter_spinning(struct loop *l, int64_t until_ns, bool *won)
 			break;
 	}
 	l->stats.spins_won += *won;
+	if (*won)
+		inbox_noticed(
+			&l->inbox); /* or the next turn could not sleep either, nor any other */
 	return 0;
 }
 

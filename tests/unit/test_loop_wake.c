@@ -286,6 +286,23 @@ TEST(loop_spin_finds_a_completion)
 	end();
 }
 
+TEST(loop_spin_notices_a_wake_once)
+{
+	struct loop_config cfg = config(8);
+
+	cfg.spin_ns = 50000;
+	begin_with(&cfg);
+	inbox_wake(&loop.inbox);
+	turn(INT64_MAX); /* does not wait */
+	CHECK_INT(loop.stats.spins_won, ==, 1);
+	CHECK_INT(loop.stats.sleeps, ==, 0);
+	spy.on_enter = wake_when_waiting;
+	turn(INT64_MAX); /* waits again */
+	CHECK_INT(loop.stats.spins_won, ==, 1);
+	CHECK_INT(loop.stats.sleeps, ==, 1);
+	end();
+}
+
 TEST(loop_spin_without_luck_sleeps)
 {
 	struct loop_config cfg = config(8);
