@@ -158,9 +158,8 @@ static int enter_spinning(struct loop *l, int64_t until_ns, bool *won)
 			break;
 	}
 	l->stats.spins_won += *won;
-	if (*won)
-		inbox_noticed(
-			&l->inbox); /* or the next turn could not sleep either, nor any other */
+	if (*won) /* else no turn could sleep any more */
+		inbox_noticed(&l->inbox);
 	return 0;
 }
 

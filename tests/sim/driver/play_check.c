@@ -87,7 +87,7 @@ static bool pours(const struct worker *wk, const struct conn *c)
 {
 	const struct listener *l = wk->listeners;
 
-	return play.extra && !play.decline &&
+	return play.extra && !play.decline && !play.late &&
 	       c->mode->listener == &l[play.rig.rt.cfg.set.nlisten - 1];
 }
 
