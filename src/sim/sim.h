@@ -104,6 +104,7 @@ struct sim_req {
 	struct sim_req *next;	 /* of its chain */
 	struct sim_req *timeout; /* the link timeout that watches this one */
 	struct sim_req *watched; /* link timeout: whom it watches */
+	uint64_t sum;		 /* zc_late: of its memory, when it was first sent from */
 	bool stray;		 /* zero-copy: a notification will come that no F_MORE announced */
 	bool ended;		 /* the stream, of a multishot recvmsg */
 	uint16_t first;		 /* buffer of a send */
@@ -341,6 +342,8 @@ extern const bool mem_poisons; /* AddressSanitizer sees a touch of what is the k
 /* What q fills is the kernel's; or the program may, or the kernel itself must, look at it. */
 void mem_req_own(const struct sim_req *q);
 void mem_req_open(const struct sim_req *q);
+/* A number for the bytes of q's memory. */
+uint64_t mem_req_sum(const struct sim_req *q);
 void mem_kernel(void *p, size_t n); /* poison */
 void mem_user(void *p, size_t n);   /* unpoison */
 /* The program gives [p, p+n) back: fails the world when the kernel may still use it. */

@@ -54,6 +54,24 @@ void mem_req_open(const struct sim_req *q)
 		mem_user(q->iov[i].iov_base, q->iov[i].iov_len);
 }
 
+uint64_t mem_req_sum(const struct sim_req *q)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < q->iovs; i++) {
+		const uint8_t *p = q->iov[i].iov_base;
+		size_t n = q->iov[i].iov_len, at = 0;
+
+		for (uint64_t v; at + sizeof(v) <= n; at += sizeof(v)) {
+			memcpy(&v, p + at, sizeof(v));
+			sum = (sum ^ v) * 0x9e3779b97f4a7c15u;
+		}
+		for (; at < n; at++)
+			sum = (sum ^ p[at]) * 0x9e3779b97f4a7c15u;
+	}
+	return sum;
+}
+
 static bool overlaps(const void *a, size_t an, const void *b, size_t bn)
 {
 	uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;

@@ -450,8 +450,10 @@ static int send_run(struct sim_req *q)
 	if (send_is_zc(q) && !q->zc_decided) {
 		q->zc_decided = true;
 		q->zc_late = fault(w, FAULT_ZC_LATE);
-		if (q->zc_late)
+		if (q->zc_late) {
 			hit_req(q, HIT_ZC_LATE);
+			q->sum = mem_req_sum(q);
+		}
 		if (fault(w, FAULT_ZC_REFUSED)) { /* RLIMIT_MEMLOCK: with a notification */
 			q->fail = true;
 			hit_req(q, HIT_ZC_DENIED);

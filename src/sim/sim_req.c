@@ -322,6 +322,11 @@ static void notif_post(struct sim_req *q)
 {
 	uint32_t res = 0;
 
+	if (q->zc_late && q->sum != mem_req_sum(q))
+		world_violates(q->ring->w, PROP_P2,
+			       "memory of request %llu changed before its notification",
+			       (unsigned long long)q->seq);
+
 	if (q->sqe.ioprio & RU_SEND_ZC_REPORT_USAGE && !q->zc_late)
 		res = RU_NOTIF_USAGE_ZC_COPIED;
 	ring_post(q->ring, q->sqe.user_data, (int32_t)res, IORING_CQE_F_NOTIF, q->seq);

@@ -516,8 +516,30 @@ static void freed_under_a_late_notification(void)
 	sys_free(buf); /* its result is known, its notification is not */
 }
 
-TEST(kinds_zero_copy_memory_freed_before_its_notification_is_found)
+static void changed_under_a_late_notification(void)
 {
+	struct world_config cfg = calm;
+	static struct kinds k;
+	struct io_uring_sqe *sqe;
+	uint8_t byte;
+
+	cfg.fault[FAULT_ZC_LATE] = RATE_ALWAYS;
+	kinds_open(&k, 1, &cfg);
+	sqe = sqe_of(&k);
+	io_uring_prep_send_zc(sqe, 0, k.in, 1, 0, 0);
+	sqe->flags |= IOSQE_FIXED_FILE;
+	while (!k.cqes)
+		turn(&k);
+	CHECK_INT(peer_recv(k.peer, &byte, 1), ==, 1);
+	k.in[0]++; /* although it has arrived */
+	while (k.cqes == 1)
+		turn(&k);
+}
+
+TEST(kinds_zero_copy_memory_touched_before_its_notification_is_found)
+{
+	CHECK_DIES(changed_under_a_late_notification, SIGABRT, "changed before its notification");
+
 	CHECK_DIES(freed_under_a_late_notification, SIGABRT, "freed before it ended");
 }
 
