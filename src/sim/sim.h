@@ -420,6 +420,7 @@ extern const struct sim_op op_openat, op_statx, op_unlinkat, op_mkdirat, op_rena
 	op_fsync, op_fallocate, op_ftruncate, op_read, op_read_multi, op_write;
 struct req_disk *req_disk(struct sim_req *q);
 void req_disk_free(struct sim_req *q);
+void sync_begin(struct sim_req *q);
 void req_write_again(struct sim_req *q);
 
 /* sim_ops_time.c, sim_ops_poll.c */

@@ -301,12 +301,17 @@ static int fsync_prep(struct sim_req *q)
 	if (q->sqe.addr || q->sqe.buf_index || q->sqe.file_index ||
 	    q->sqe.fsync_flags & ~IORING_FSYNC_DATASYNC)
 		return -EINVAL;
-	/* What was written before this is what it promises. */
-	if (q->ring->w->disk) {
-		req_disk(q)->upto = q->ring->w->disk->writes;
-		q->disk->changes = q->ring->w->disk->changes;
-	}
+	req_disk(q);
 	return 0;
+}
+
+/* It is issued, in a chain behind what it follows: what was done before this is what it covers. */
+void sync_begin(struct sim_req *q)
+{
+	const struct disk *d = disk_of(q->ring->w);
+
+	q->disk->upto = d->writes;
+	q->disk->changes = d->changes;
 }
 
 static int file_sync(struct sim_req *q, struct disk_node *n)

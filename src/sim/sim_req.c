@@ -171,6 +171,8 @@ static void req_issue(struct sim_req *q)
 	req_watch(q);
 	if (q->sqe.opcode == IORING_OP_TIMEOUT)
 		timeout_begin(q);
+	else if (q->sqe.opcode == IORING_OP_FSYNC)
+		sync_begin(q);
 	mem_req_own(q);
 	if (op->worker || (q->sqe.flags & IOSQE_ASYNC && !op->at_once) ||
 	    (q->file && q->file->kind == SIM_DISK && chance(w, 2))) {

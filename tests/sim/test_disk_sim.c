@@ -197,6 +197,9 @@ static void record_collect(struct records *r)
 			r->safe[n] = r->covered[n];
 }
 
+/* Of the last run: of its completions, and of what it found afterwards. */
+static uint64_t records_hash, records_sum;
+
 /* What is there again: a whole sector of a version that was asked for, and none that was safe. */
 static void record_judge(struct records *r)
 {
@@ -210,6 +213,7 @@ static void record_judge(struct records *r)
 		CHECK_INT(got[0], <=, r->latest[n]);
 		if (!r->careless)
 			CHECK_INT(got[0], >=, r->safe[n]);
+		records_sum = records_sum * 31 + got[0];
 		r->lost += got[0] < r->safe[n];
 	}
 }
@@ -239,7 +243,9 @@ static unsigned records_run(uint64_t seed, bool careless)
 	disk_lose_power(&r.d);
 	r.fd = disk_file(&r.d, "records", O_RDONLY);
 	CHECK_INT(r.fd, >=, 0);
+	records_sum = 0;
 	record_judge(&r);
+	records_hash = world_hash(r.d.w);
 	disk_close(&r.d);
 	return r.lost;
 }
@@ -259,6 +265,64 @@ TEST(disk_what_was_only_written_is_lost_in_some_seed)
 	for (uint64_t seed = 1; seed <= 100; seed++)
 		lossy += records_run(seed, true) > 0;
 	CHECK_INT(lossy, >, 50);
+}
+
+/* ---- power: the other ways to be sure of a write */
+enum surely { BY_FLAG, BY_CALL, BY_CHAIN, BY_TWO_FILES };
+
+/* One write that the program takes for safe when it has completed. */
+static void write_surely(struct disk_rig *d, int fd, const void *p, enum surely how)
+{
+	struct io_uring_sqe *sqe = disk_sqe(d, 1);
+	struct iovec v = { (void *)(uintptr_t)p, 5000 };
+
+	io_uring_prep_writev2(sqe, fd, &v, 1, 0, how == BY_CALL ? RWF_DSYNC : 0);
+	sqe->user_data = 1;
+	if (how == BY_CHAIN) {
+		sqe->flags |= IOSQE_IO_LINK;
+		sqe = disk_sqe(d, 2);
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+		sqe->user_data = 2;
+		CHECK_INT(disk_await(d, 2), ==, 0);
+	}
+	CHECK_INT(disk_await(d, 1), ==, 5000);
+	if (how == BY_TWO_FILES) /* a sync concerns the file, whoever has it open */
+		CHECK_INT(disk_sync(d, disk_file(d, "f", O_RDONLY)), ==, 0);
+}
+
+TEST(disk_what_is_written_surely_survives_for_every_seed)
+{
+	for (uint64_t seed = 1; seed <= 200; seed++) {
+		enum surely how = (enum surely)(seed % 4);
+		uint8_t bytes[5000], got[5000];
+		struct disk_rig d;
+		int fd;
+
+		disk_open(&d, seed, &disk_orders);
+		fd = disk_file(&d, "f", O_RDWR | O_CREAT | (how == BY_FLAG ? O_DSYNC : 0));
+		CHECK_INT(disk_sync(&d, disk_file(&d, "/", O_RDONLY)), ==, 0);
+		memset(bytes, (int)(1 + seed % 250), sizeof(bytes));
+		write_surely(&d, fd, bytes, how);
+		disk_lose_power(&d);
+		fd = disk_file(&d, "f", O_RDONLY);
+		CHECK_INT(disk_get(&d, fd, 0, got, sizeof(got)), ==, sizeof(got));
+		CHECK(!memcmp(got, bytes, sizeof(got)));
+		disk_close(&d);
+	}
+}
+
+TEST(disk_the_same_seed_leaves_the_same_disk)
+{
+	for (uint64_t seed = 1; seed <= 50; seed++) {
+		uint64_t hash[2], sum[2] = { 0 };
+
+		for (unsigned i = 0; i < 2; i++) {
+			records_run(seed, false);
+			hash[i] = records_hash;
+			sum[i] = records_sum;
+		}
+		CHECK(hash[0] == hash[1] && sum[0] == sum[1]);
+	}
 }
 
 /* ---- power: a file replaced as a whole, the way everybody does it */
@@ -500,6 +564,53 @@ TEST(disk_a_failed_sync_is_told_once)
 		disk_close(&d);
 	}
 	CHECK_INT(lost, >, 5);
+}
+
+/* A program that tries again whatever failed, from where it was, gets everything written. */
+static unsigned write_stubbornly(struct disk_rig *d, int fd, const uint8_t *p, unsigned n)
+{
+	unsigned at = 0, refused = 0;
+
+	while (at < n) {
+		int res = disk_put(d, fd, at, p + at, n - at);
+
+		CHECK(res > 0 || res == -EIO || res == -EINTR || res == -ENOSPC || res == -EDQUOT);
+		refused += res < 0 || (unsigned)res < n - at;
+		at += res > 0 ? (unsigned)res : 0;
+	}
+	return refused;
+}
+
+TEST(disk_faults_are_told_and_can_be_outlived)
+{
+	struct world_config cfg = disk_calm;
+	unsigned refused = 0, read_again = 0;
+
+	cfg.fault[FAULT_FILE_SHORT] = cfg.fault[FAULT_FILE_EIO] = RATE_FREQUENT;
+	cfg.fault[FAULT_FILE_FULL] = RATE_FREQUENT;
+	for (uint64_t seed = 1; seed <= 100; seed++) {
+		uint8_t bytes[3000], got[3000];
+		struct disk_rig d;
+		unsigned at = 0;
+		int fd;
+
+		disk_open(&d, seed, &cfg);
+		while ((fd = disk_file(&d, "f", O_RDWR | O_CREAT)) < 0)
+			CHECK(fd == -ENOSPC || fd == -EDQUOT);
+		for (unsigned i = 0; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)world_rand(d.w, 256);
+		refused += write_stubbornly(&d, fd, bytes, sizeof(bytes));
+		while (at < sizeof(got)) {
+			int res = disk_get(&d, fd, at, got + at, (unsigned)(sizeof(got) - at));
+
+			CHECK(res > 0 || res == -EIO || res == -EINTR);
+			read_again += res < 0 || (unsigned)res < sizeof(got) - at;
+			at += res > 0 ? (unsigned)res : 0;
+		}
+		CHECK(!memcmp(got, bytes, sizeof(got)));
+		disk_close(&d);
+	}
+	CHECK(refused > 30 && read_again > 20);
 }
 
 TEST(disk_that_is_full_says_so)
