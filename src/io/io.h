@@ -33,6 +33,7 @@ struct io_config {
 	size_t send_chunk; /* copy up to this many bytes; larger borrowed pieces go out in place */
 	unsigned iov_max;  /* iovecs per SQE, 1..RING_IOV_MAX */
 	unsigned renew_after; /* sockets closed until receives are renewed, at least: renew.h */
+	unsigned accepts;     /* single accepts of one listener; 0: LISTEN_SINGLES */
 };
 
 struct io_stats {

@@ -139,7 +139,8 @@ static unsigned fair_share(const struct io *io)
 
 	list_for_each (n, &io->listeners)
 		listeners++;
-	return io->cfg.auto_slots > listeners ? io->cfg.auto_slots / listeners : 1;
+	unsigned share = io->cfg.auto_slots > listeners ? io->cfg.auto_slots / listeners : 1;
+	return io->cfg.accepts && io->cfg.accepts < share ? io->cfg.accepts : share;
 }
 
 /* More is promised than there is: connections that were handed over have taken slots. */

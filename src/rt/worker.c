@@ -129,6 +129,7 @@ static int open_io(struct worker *w, struct diag *why)
 		.send_chunk = w->shared->send_chunk ? w->shared->send_chunk : SEND_CHUNK,
 		.iov_max = w->shared->iov_max ? w->shared->iov_max : RING_IOV_MAX,
 		.renew_after = w->shared->renew_after ? w->shared->renew_after : RENEW_AFTER,
+		.accepts = w->shared->accepts,
 	};
 	int e = io_open(&w->io, &w->loop, &w->sched, w->shared->caps, &io, why);
 	w->io.ring_of = ring_of;

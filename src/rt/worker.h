@@ -35,6 +35,7 @@ struct worker_shared {
 	size_t send_chunk;
 	unsigned iov_max;
 	unsigned renew_after;
+	unsigned accepts;
 };
 
 struct worker {

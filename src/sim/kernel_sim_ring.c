@@ -413,8 +413,11 @@ int64_t ring_next(const struct sim_ring *r)
 {
 	int64_t t = list_empty(&r->msgs) ? SIM_NEVER : r->w->now;
 
-	list_for_each (n, &r->pending)
+	list_for_each (n, &r->pending) {
 		t = earlier(t, req_next(container_of(n, struct sim_req, node)));
+		if (t <= r->w->now)
+			return t;
+	}
 	list_for_each (n, &r->run)
 		t = earlier(t, container_of(n, struct sim_req, node)->hold);
 	list_for_each (n, &r->notifs) {

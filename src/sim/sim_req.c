@@ -248,7 +248,13 @@ void req_finish(struct sim_req *q, int32_t res, uint32_t flags)
 		req_issue(next);
 }
 
-/* The members of a list in the order the seed likes. */
+/* Nobody waits for it: most of what is pending is this. */
+static bool accept_idle(struct sim_req *q)
+{
+	return q->sqe.opcode == IORING_OP_ACCEPT && !q->cancel_at && !q->op->ready(q);
+}
+
+/* The members of a list in the order the seed likes; without those that would not run. */
 struct shuffle {
 	unsigned n;
 	struct sim_req **at, *room[64];
@@ -262,10 +268,14 @@ static void shuffle(struct world *w, const struct list *l, struct shuffle *s)
 		n++;
 	s->at = n > cap ? malloc(n * sizeof(*s->at)) : s->room;
 	RLN_ASSERT(s->at);
-	s->n = n;
 	n = 0;
-	list_for_each (node, l)
-		s->at[n++] = container_of(node, struct sim_req, node);
+	list_for_each (node, l) {
+		struct sim_req *q = container_of(node, struct sim_req, node);
+
+		if (q->state != REQ_PENDING || !accept_idle(q))
+			s->at[n++] = q;
+	}
+	s->n = n;
 	for (unsigned i = 0; i < n && w->order != 1; i++) {
 		unsigned j = w->order == 2 ? n - 1 - i : i + (unsigned)(rand_next(w) % (n - i));
 		struct sim_req *t = s->at[i];

@@ -177,6 +177,7 @@ static inline int rig_try_init(struct rig *r, struct world *w, const rln_config 
 	r->rt.shared.send_chunk = 1 + world_rand(w, 500);
 	r->rt.shared.iov_max = 1 + (unsigned)world_rand(w, RING_IOV_MAX);
 	r->rt.shared.renew_after = 1 + (unsigned)world_rand(w, 8);
+	r->rt.shared.accepts = rig_pow2(w, 5);
 	return 0;
 }
 

@@ -177,6 +177,7 @@ TEST_LIMIT(driver_marks_of_rare_branches_are_reached, 60)
 		"close-of-a-broken-stream",
 		"completions-overflowed",
 		"connect-given-up-while-out",
+		"connect-race-next-address",
 		"drain-cut-short",
 		"enter-again",
 		"enter-busy",

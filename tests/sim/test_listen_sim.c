@@ -53,6 +53,7 @@ static void run_time_listener(unsigned max_conns, bool no_spare)
 	world_enter(app.w);
 	rig_sizes(app.w, &c);
 	rig_init(r, app.w, &c);
+	r->rt.shared.accepts = 0;
 	if (no_spare) /* the descriptor limit leaves no more */
 		r->rt.cfg.auto_slots = max_conns;
 	rig_open(r);
@@ -127,6 +128,7 @@ TEST(listen_promises_no_slot_that_a_hand_over_took)
 	world_enter(app.w);
 	rig_sizes(app.w, &c);
 	rig_init(r, app.w, &c);
+	r->rt.shared.accepts = 0;
 	r->rt.cfg.auto_slots = l.max_conns;
 	rig_open(r);
 	for (unsigned i = 0; i < 20; i++)

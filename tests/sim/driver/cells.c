@@ -511,14 +511,12 @@ static const struct {
 } beyond[] = {
 	{ "hot-too-many", "65 connections that move bulk: unit/test_recv" },
 	{ "zc-unsupported", "a kernel that knows the operation and not its socket: fuzz tx" },
-	{ "connect-race-next-address", "schedules connect to addresses: sim/test_connect_sim" },
 	{ "accept-peer-unknown", "kernels keep the name of a reset connection; only in case" },
 	{ "op-chain-waits-for-room", "the runtime has no chains yet: unit/test_op, fuzz op" },
 	{ "buffer-ring-refused", "a start that fails: sim/test_torture" },
 	{ "task-without-a-stack", "the first slab holds 256: sim/test_torture" },
 	{ "kop-result-beats-its-cancel", "no task waits for an operation: sim/test_tasks_sim" },
 	{ "kop-cancel-waits-for-the-one-before", "the same: unit/test_wait" },
-	{ "sleep-was-over-before-its-deadline", "no sleep has a deadline: sim/test_tasks_sim" },
 	{ "chunk-not-pooled", "65 free ones of a class, or runs of 256 KiB: unit/test_chunk" },
 };
 #define BEYOND (sizeof beyond / sizeof *beyond)

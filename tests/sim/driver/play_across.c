@@ -282,15 +282,34 @@ static void jobs(void)
 	}
 }
 
+/* ---- time: whichever of two is due first, and neither is early */
+static void naps(void)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		rln_ns most = a_while(), nap = a_while();
+		int64_t began = world_now(play.w);
+		int e = RLN_WITHIN(most, rln_sleep(nap));
+
+		if (rln_cancelled())
+			return;
+		if (e && e != -ETIME)
+			world_violates(play.w, PROP_P11, "a sleep under a deadline: %d", e);
+		if (world_now(play.w) < began + (e ? most : nap))
+			world_violates(play.w, PROP_P11,
+				       "%lld ns of a sleep, %lld of a deadline: %d", (long long)nap,
+				       (long long)most, e);
+	}
+}
+
 /* ---- the meeting */
 static int host(void *arg)
 {
-	static void (*const what[])(void) = { channel, result, news, signals, jobs };
-	unsigned first = (unsigned)play_rand(5), n = 1 + (unsigned)play_rand(3);
+	static void (*const what[])(void) = { channel, result, news, signals, jobs, naps };
+	unsigned first = (unsigned)play_rand(6), n = 1 + (unsigned)play_rand(3);
 
 	(void)arg;
 	for (unsigned i = 0; i < n && !rln_cancelled(); i++)
-		what[(first + i) % 5]();
+		what[(first + i) % 6]();
 	return ended();
 }
 

@@ -148,7 +148,7 @@ void pour_listen(rln_listen_opts *l, bool decline)
 	l->on_close = pour_closed;
 	if (play.strict)
 		return;
-	if (play_chance(3))
+	if (play_chance(3) && !play.few) /* who waits for a task looks again and again */
 		l->close_timeout = l->close_max = l->send_stall = RLN_SEC(1000000);
 	else if (play_chance(2))
 		l->close_timeout = RLN_MS(1 + (int64_t)play_rand(500));

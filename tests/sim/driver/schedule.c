@@ -357,7 +357,7 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	play.strict = bits >> 63;
 	play.storm = (bits >> 59 & 15) < 2 && !t->one_worker;
 	/* one world in four has windows of a byte or two: a completion for each */
-	play.most = seed % 4 ? 1600 : 60;
+	play.most = seed % 4 ? 2000 : 120;
 	play.w = make_world(seed, t);
 	if (schedule_keep_trace)
 		world_trace_keep(play.w);
