@@ -18,6 +18,17 @@ struct app {
 };
 static struct app app;
 
+/* The linker puts this in front of conn_step(). */
+static uint64_t conn_steps;
+
+void __real_conn_step(struct conn *c);
+void __wrap_conn_step(struct conn *c);
+void __wrap_conn_step(struct conn *c)
+{
+	conn_steps++;
+	__real_conn_step(c);
+}
+
 /* ---- handlers */
 static int request_echo(rln_conn c, void *arg)
 {
@@ -117,6 +128,69 @@ static void run_peers(void)
 {
 	while (world_peers_alive(app.w))
 		rig_turn(app.r, 0, world_now(app.w) + RIG_PATIENCE);
+}
+
+/* ---- INV-33: a turn looks at what has happened */
+
+/* Connections looked at while one peer is served, beside so many that are silent. */
+static uint64_t steps_beside(uint64_t seed, unsigned mode, unsigned idle)
+{
+	struct world_config wc = { .fault = { [0 ... FAULT_COUNT - 1] = RATE_OFF },
+				   .rcvbuf = 4096,
+				   .sndbuf = 4096 };
+	struct peer_config silent = { .kind = PEER_SILENT, .life_ns = RLN_SEC(3000) };
+	rln_listen_opts l = { .backlog = 16, .max_conns = 300 };
+	rln_config c = { .buffer_budget = 100000 };
+	struct rig *r = start(seed, &wc, &c, &l, mode);
+
+	rig_open(r);
+	for (unsigned i = 0; i < idle; i++)
+		world_peer(app.w, r->port, &silent);
+	while (r->worker[0].io.stats.conns_open < idle)
+		rig_turn(r, 0, world_now(app.w) + RIG_PATIENCE);
+	for (unsigned i = 0; i < 10; i++) /* their receives are armed */
+		rig_turn(r, 0, world_now(app.w) + RLN_MS(10));
+	conn_steps = 0;
+	peers(PEER_NORMAL, 1, PEER_BYTES, true);
+	while (world_peers_alive(app.w) > idle)
+		rig_turn(r, 0, world_now(app.w) + RIG_PATIENCE);
+	uint64_t steps = conn_steps;
+	finish();
+	return steps;
+}
+
+TEST_LIMIT(runtime_bounds_turn_does_not_look_at_idle_connections, 60)
+{
+	for (unsigned mode = 0; mode < 3; mode++) {
+		for (uint64_t seed = 1; seed <= 5; seed++) {
+			uint64_t few = steps_beside(seed, mode, 4);
+			uint64_t many = steps_beside(seed, mode, 256);
+			if (many > 2 * few + 200)
+				test_fail(
+					__FILE__, __LINE__,
+					"mode %u, seed %llu: %llu steps beside 4, %llu beside 256",
+					mode, (unsigned long long)seed, (unsigned long long)few,
+					(unsigned long long)many);
+		}
+	}
+}
+
+/* INV-11 */
+static void stop_beside_a_listener(void)
+{
+	struct world_config wc = { .fault = { [0 ... FAULT_COUNT - 1] = RATE_OFF } };
+	rln_listen_opts l = { .max_conns = 4 };
+	rln_config c = { .buffer_budget = 100000 };
+
+	setenv("RINGLINE_SIM_TRACE", "1", 1); /* else a world keeps its log to itself */
+	struct rig *r = start(1, &wc, &c, &l, 1);
+	rig_open(r);
+	worker_stop(&r->worker[0]);
+}
+
+TEST(runtime_bounds_worker_that_stops_beside_a_listener_aborts)
+{
+	CHECK_DIES(stop_beside_a_listener, SIGABRT, "list_empty(&io->listeners)");
 }
 
 /* ---- P7: no spin */
