@@ -138,7 +138,8 @@ static int64_t next_at(const struct conn *c)
 
 	if (c->life == LIFE_CLOSING)
 		return earlier(at, earlier(close_at(c), ask_at(c)));
-	if (RLN_UNLIKELY(c->starved) && list_first(&c->io->starving) == &c->starve)
+	if (RLN_UNLIKELY(c->starved) && list_first(&c->io->starving) == &c->starve &&
+	    !sched_full(c->io->sched))
 		at = earlier(at, c->io->loop->now_ns + STARVED_NS); /* the turn tries again */
 	if (c->mode->idle_ns > 0)
 		at = earlier(at, idle_at(c));

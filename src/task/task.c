@@ -59,7 +59,7 @@ static int record_take(struct sched *s, struct task **out)
 {
 	struct task *t;
 
-	if (s->stats.tasks >= s->cfg.max_tasks) {
+	if (sched_full(s)) {
 		LOG_ONCE(RLN_LOG_WARN, "%u tasks on one worker: no more until some end (max_tasks)",
 			 s->cfg.max_tasks);
 		RLN_MARK("task-too-many");

@@ -192,6 +192,12 @@ void sched_close(struct sched *s);
 void sched_run(struct sched *s);
 bool sched_busy(const struct sched *s); /* a task is ready, or a dead one is to be reaped */
 
+/* max_tasks: nothing but the end of one lets another begin, and that ends in a turn. */
+static inline bool sched_full(const struct sched *s)
+{
+	return s->stats.tasks >= s->cfg.max_tasks;
+}
+
 static inline struct sched *sched_current(void)
 {
 	struct ctx *c = ctx_current();

@@ -260,6 +260,28 @@ TEST_LIMIT(runtime_bounds_group_that_only_looks_filled_is_not_asked_on_and_on, 1
 		check_cost("completions are late", mode, FAULT_HOLD, RATE_FREQUENT, 2000);
 }
 
+/* As many tasks as there may be: a connection that waits for one sleeps until one ends. */
+TEST(runtime_bounds_connection_without_a_task_does_not_look_again_and_again)
+{
+	struct world_config wc = { .fault = { [0 ... FAULT_COUNT - 1] = RATE_OFF } };
+	rln_listen_opts l = { .backlog = 16, .max_conns = 64 };
+	rln_config c = { .max_tasks = 2 };
+	struct rig *r;
+
+	app = (struct app){ 0 };
+	r = start(1, &wc, &c, &l, 0);
+	rig_open(r);
+	struct peer_config silent = { .kind = PEER_SILENT, .life_ns = RLN_SEC(10) };
+	for (unsigned i = 0; i < PEERS; i++)
+		world_peer(app.w, r->port, &silent);
+	while (world_peers_alive(app.w))
+		rig_turn(r, 0, world_now(app.w) + RIG_PATIENCE);
+	printf("  %llu enters\n", (unsigned long long)world_stats(app.w)->enters);
+	CHECK_INT(r->worker[0].io.stats.starved, >, 0);
+	CHECK_INT(world_stats(app.w)->enters, <, 200);
+	finish();
+}
+
 /* ---- P9: queues stay within their bounds */
 static void look_at(struct conn *c, void *ctx)
 {
