@@ -1,7 +1,7 @@
 /*
  * Child processes. A process belongs to the worker whose task started it, until a task of that
- * worker has waited for it: like any parent, wait for each one, or its number and its place stay
- * taken until the runtime ends.
+ * worker has waited for it: like any parent, wait for each one, or let go of it with
+ * rln_proc_release(), or its number and its place stay taken until the runtime ends.
  *
  * A child has descriptors 0, 1 and 2 and no other, this process's niceness and CPUs (not a
  * worker's), the soft limit of open files as it was before the runtime raised it, no blocked
@@ -40,7 +40,13 @@ typedef struct rln_proc_opts {
 	 * this process's own, or /dev/null where that is closed or marked close-on-exec.
 	 */
 	bool in, out, err;
+	bool null;  /* what is no pipe is /dev/null, not this process's own */
 	bool group; /* it leads a process group of its own, which rln_proc_kill_group() reaches */
+	/*
+	 * It leads a session of its own, so a group, too: what happens to the terminal of this
+	 * process does not reach it. With null and rln_proc_release(): a daemon.
+	 */
+	bool session;
 } rln_proc_opts;
 
 /* How a process ended. */
@@ -96,6 +102,19 @@ RLN_API int rln_proc_wait(rln_proc p, rln_proc_status *st) RLN_WAITS;
  * Thread:  any; used in a task of the worker that started p.      Waits: no.
  */
 RLN_API rln_arm rln_on_proc(rln_proc p, rln_proc_status *st);
+
+/*
+ * Let go of a process: nobody will wait for it. It goes on, and when it has ended it is reaped,
+ * unless that is after the end of the runtime: then it is the program's to wait for, or init's
+ * when the program has ended, too. What it was started with stays as it is: its pipes are
+ * connections like others, and signals to a group or session still reach it.
+ *
+ * Returns 0, or -EBUSY (a task waits for it), -ESRCH (it was waited for), -ENOMEM, -EXDEV, -EPERM
+ * (this thread is no worker).
+ * Owner:   takes p, with 0.
+ * Thread:  the worker that started it.      Waits: no.
+ */
+RLN_API int rln_proc_release(rln_proc p);
 
 /*
  * Send a signal to a process: to this one or to none, never to another with its number. signo 0

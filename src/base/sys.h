@@ -95,10 +95,12 @@ struct sys_spawn {
 	const char *cwd;	 /* NULL: this process's */
 	/*
 	 * What become its descriptors 0, 1 and 2, its only ones; each above 2. -1: the one of this
-	 * process, or /dev/null if that is closed or close-on-exec.
+	 * process, or /dev/null if `null`, or if that is closed or close-on-exec.
 	 */
 	int fd[3];
-	bool group; /* leads a process group of its own */
+	bool null;
+	bool group;   /* leads a process group of its own */
+	bool session; /* and a session */
 };
 struct sys_exit {
 	int code;  /* -1: a signal ended it */

@@ -75,13 +75,13 @@ static CHILD int child_signals(void)
 	return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, SIGSET_BYTES) < 0 ? -errno : 0;
 }
 
-static CHILD int child_stdio(const int fd[3])
+static CHILD int child_stdio(const int fd[3], bool null)
 {
 	for (int i = 0; i < 3; i++) {
 		int from = fd[i];
 		if (from < 0) {
 			int flags = (int)syscall(SYS_fcntl, i, F_GETFD);
-			if (flags >= 0 && !(flags & FD_CLOEXEC))
+			if (!null && flags >= 0 && !(flags & FD_CLOEXEC))
 				continue; /* inherited */
 			from = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
 			if (from == i)
@@ -102,9 +102,9 @@ static CHILD int child_settle(const struct child *c)
 	} limit;
 	int e;
 
-	if (s->group && syscall(SYS_setpgid, 0, 0) < 0)
+	if (s->session ? syscall(SYS_setsid) < 0 : s->group && syscall(SYS_setpgid, 0, 0) < 0)
 		return -errno;
-	e = child_stdio(s->fd);
+	e = child_stdio(s->fd, s->null);
 	if (e)
 		return e;
 	if (c->soft_now != c->soft_before &&

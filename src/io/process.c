@@ -34,6 +34,7 @@ struct proc {
 void procs_init(struct procs *p)
 {
 	*p = (struct procs){ .free = -1 };
+	list_init(&p->released);
 }
 
 static int procs_grow(struct procs *p)
@@ -82,10 +83,54 @@ static void slot_give(struct procs *p, int slot)
 	p->free = slot;
 }
 
+/* ---- let go of: memory of its own, as nobody holds a handle whose place it could keep */
+struct released {
+	struct op_io poll;
+	struct op_cancel cancel;
+	struct list node; /* procs.released */
+	int pidfd;
+};
+
+static void released_free(struct released *r)
+{
+	list_remove(&r->node);
+	sys_close(r->pidfd);
+	sys_free(r);
+}
+
+/*
+ * What ended cannot be reaped yet when a debugger holds it. Another poll would be ready at once,
+ * again and again: it is left for the end.
+ */
+static void released_ended(struct op_io *io, const struct op_event *ev)
+{
+	struct released *r = container_of(io, struct released, poll);
+	struct sys_exit end;
+
+	op_reset(&io->op);
+	if (ev->res >= 0 && sys_proc_reap(r->pidfd, &end) != 0 && !op_busy(&r->cancel.op))
+		released_free(r);
+}
+
+void procs_stop(struct procs *p, struct ops *ops)
+{
+	p->closing = true;
+	list_for_each (node, &p->released) {
+		struct released *r = container_of(node, struct released, node);
+		if (op_busy(&r->poll.op))
+			op_cancel_with(ops, &r->poll.op, &r->cancel);
+	}
+}
+
 void procs_close(struct procs *p)
 {
 	struct sys_exit end;
 
+	while (!list_empty(&p->released)) {
+		struct released *r = container_of(p->released.next, struct released, node);
+		sys_proc_reap(r->pidfd, &end);
+		released_free(r);
+	}
 	for (unsigned i = 0; i < p->count; i++) {
 		if (p->at[i].pidfd < 0)
 			continue;
@@ -212,7 +257,9 @@ int rln_proc_spawn_sized(const rln_proc_opts *opts, size_t opts_size, rln_proc *
 					 .env = o.env,
 					 .cwd = o.cwd,
 					 .fd = { -1, -1, -1 },
-					 .group = o.group } };
+					 .null = o.null,
+					 .group = o.group,
+					 .session = o.session } };
 	fd = spawn(&s, &o);
 	if (fd < 0) {
 		slot_give(p, slot);
@@ -220,7 +267,7 @@ int rln_proc_spawn_sized(const rln_proc_opts *opts, size_t opts_size, rln_proc *
 	}
 	struct proc *x = &p->at[slot];
 	x->state = PROC_LIVE;
-	x->group = o.group;
+	x->group = o.group || o.session;
 	x->pidfd = fd;
 	x->pid = s.pid;
 	out->h = (uint64_t)io_current()->cfg.worker << 56 | (uint64_t)slot << 32 | x->generation;
@@ -359,4 +406,32 @@ int rln_proc_pid(rln_proc h)
 	int e = proc_lookup(h, &x);
 
 	return e ? e : x->pid;
+}
+
+/* ---- to let go of it */
+int rln_proc_release(rln_proc h)
+{
+	struct proc *x;
+	int res, e = proc_lookup(h, &x);
+
+	if (!e && x->waited)
+		e = -EBUSY;
+	if (e || proc_ended(x, NULL, &res))
+		return e;
+	struct io *io = io_current();
+	struct released *r = sys_zalloc(sizeof *r);
+	if (!r)
+		return -ENOMEM;
+	r->pidfd = x->pidfd;
+	x->pidfd = -1;
+	slot_give(&io->procs, (int)(x - io->procs.at));
+	list_init(&r->node);
+	list_push_back(&io->procs.released, &r->node);
+	op_io_init(&r->poll, OP_POLL, released_ended);
+	op_cancel_init(&r->cancel, NULL);
+	r->poll.a.fd = r->pidfd;
+	r->poll.a.flags = POLLIN;
+	if (!io->procs.closing)
+		op_submit(&io->loop->ops, &r->poll.op);
+	return 0;
 }

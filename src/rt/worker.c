@@ -361,6 +361,7 @@ static int drain_step(struct worker *w)
 			timer_cancel(&w->loop.wheel, &w->drain_timer);
 			embed_close(&w->loop);
 			inbox_close(&w->loop.inbox);
+			procs_stop(&w->io.procs, &w->loop.ops);
 			return 0;
 		}
 		if (!ops_idle(&w->loop.ops))

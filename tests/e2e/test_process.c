@@ -510,6 +510,147 @@ TASK_TEST(process_many_at_once_each_end_as_they_do)
 	no_children();
 }
 
+/* ---- let go of */
+static bool exists(int pid)
+{
+	return kill(pid, 0) == 0; /* also when it has ended and was not reaped */
+}
+
+TASK_TEST(process_released_goes_on_and_is_reaped_at_its_end)
+{
+	rln_proc_opts o = { .argv = ARGV("cat"), .in = true, .out = true };
+	rln_conn io[3];
+	rln_view v;
+	rln_proc p;
+
+	CHECK_INT(rln_proc_spawn(&o, &p, io), ==, 0);
+	int pid = rln_proc_pid(p);
+	CHECK_INT(rln_proc_release(p), ==, 0);
+	CHECK_INT(rln_proc_release(p), ==, -ESRCH);
+	CHECK_INT(rln_proc_wait(p, NULL), ==, -ESRCH);
+	CHECK_INT(rln_proc_kill(p, SIGKILL), ==, -ESRCH);
+	CHECK_INT(rln_send(io[0], "still", 5), ==, 5);
+	CHECK_INT(rln_recv_exact(io[1], 5, &v), ==, 5);
+	CHECK(exists(pid));
+	CHECK_INT(rln_close(io[0]), ==, 0);
+	CHECK_INT(rln_recv(io[1], &v), ==, 0);
+	CHECK_INT(rln_close(io[1]), ==, 0);
+	TASK_EVENTUALLY(!exists(pid));
+	no_children();
+}
+
+TASK_TEST(process_released_after_its_end_is_reaped_at_once)
+{
+	rln_proc p = start(ARGV("true"));
+	int pid = rln_proc_pid(p);
+
+	TASK_EVENTUALLY(has_ended(p));
+	CHECK_INT(rln_proc_release(p), ==, 0);
+	CHECK(!exists(pid));
+	no_children();
+}
+
+TASK_TEST(process_released_ones_hold_no_place)
+{
+	uint64_t handle[40];
+	int pid[40];
+
+	for (int i = 0; i < 40; i++) {
+		rln_proc p = start(i % 2 ? ARGV("true") : SH("read line; exit 3"));
+		handle[i] = p.h;
+		pid[i] = rln_proc_pid(p);
+		for (int j = 0; j < i; j++)
+			CHECK(handle[j] != p.h);
+		CHECK_INT((uint32_t)(p.h >> 32), ==, 0); /* worker 0, the first place */
+		CHECK_INT(rln_proc_release(p), ==, 0);
+	}
+	for (int i = 0; i < 40; i++)
+		TASK_EVENTUALLY(!exists(pid[i]));
+	no_children();
+}
+
+static int wait_for_it(void *arg)
+{
+	ends_with(*(rln_proc *)arg, -1, SIGTERM);
+	return 0;
+}
+
+TASK_TEST(process_somebody_waits_for_is_not_released)
+{
+	rln_proc p = start(BLOCKED_FOR_GOOD);
+	RLN_GROUP(g);
+
+	CHECK_INT(rln_group_spawn(&g, wait_for_it, &p), >=, 0);
+	CHECK_INT(rln_yield(), ==, 0);
+	CHECK_INT(rln_proc_release(p), ==, -EBUSY);
+	CHECK_INT(rln_proc_kill(p, SIGTERM), ==, 0);
+	CHECK_INT(rln_group_wait(&g), ==, 0);
+}
+
+static int daemon_pid;
+
+/* One that ends together with the runtime, by chance sooner or later, and one that does not end. */
+static int let_go(void *arg)
+{
+	rln_proc_opts o = { .argv = BLOCKED_FOR_GOOD, .null = true, .session = true };
+	rln_proc p;
+
+	(void)arg;
+	CHECK_INT(rln_proc_release(start(ARGV("true"))), ==, 0);
+	CHECK_INT(rln_proc_spawn(&o, &p, NULL), ==, 0);
+	daemon_pid = rln_proc_pid(p);
+	CHECK_INT(rln_proc_release(p), ==, 0);
+	return 0;
+}
+
+TEST(process_released_outlives_the_runtime)
+{
+	unsigned before = open_fds();
+	rln_runtime *rt;
+	int status;
+
+	CHECK_INT(rln_start(&(rln_config){ .workers = 1, .no_pin = true, .main = let_go }, &rt), ==,
+		  0);
+	CHECK_INT(rln_wait(rt), ==, 0);
+	EVENTUALLY(open_fds() == before);
+	CHECK_INT(getsid(daemon_pid), ==, daemon_pid);
+	CHECK_INT(kill(daemon_pid, SIGKILL), ==, 0);
+	CHECK_INT(waitpid(daemon_pid, &status, 0), ==, daemon_pid);
+	CHECK(WIFSIGNALED(status));
+	EVENTUALLY(waitpid(-1, NULL, WNOHANG) == -1);
+}
+
+/* Whatever this process's own are: no terminal, no file of the program's is kept open. */
+TASK_TEST(process_with_null_has_no_descriptor_of_ours)
+{
+	rln_proc_opts o = { .argv = SH("for f in 0 1 2; do readlink /proc/self/fd/$f; done"),
+			    .null = true };
+	char *text = output_of(o);
+
+	CHECK(strncmp(text, "/dev/null\npipe:", 15) == 0);
+	CHECK_STR(strrchr(text, ']'), "]\n/dev/null\n");
+}
+
+TASK_TEST(process_with_a_session_leads_it_and_its_group)
+{
+	rln_proc_opts o = { .argv = SH("sleep 1000 & echo started; wait"),
+			    .out = true,
+			    .group = true,
+			    .session = true };
+	rln_conn io[3];
+	rln_proc p;
+	rln_view v;
+
+	CHECK_INT(rln_proc_spawn(&o, &p, io), ==, 0);
+	CHECK_INT(rln_recv_exact(io[1], 8, &v), ==, 8);
+	CHECK_INT(getsid(rln_proc_pid(p)), ==, rln_proc_pid(p));
+	CHECK_INT(getpgid(rln_proc_pid(p)), ==, rln_proc_pid(p));
+	CHECK_INT(rln_proc_kill_group(p, SIGTERM), ==, 0);
+	CHECK_INT(rln_recv(io[1], &v), ==, 0);
+	CHECK_INT(rln_close(io[1]), ==, 0);
+	ends_with(p, -1, SIGTERM);
+}
+
 static int ended_pid, running_pid;
 
 static int leave_children(void *arg)
@@ -612,4 +753,5 @@ TEST(process_calls_off_a_worker_are_refused)
 	CHECK_INT(rln_proc_wait(p, NULL), ==, -EPERM);
 	CHECK_INT(rln_proc_kill(p, SIGKILL), ==, -EPERM);
 	CHECK_INT(rln_proc_pid(p), ==, -EPERM);
+	CHECK_INT(rln_proc_release(p), ==, -EPERM);
 }
