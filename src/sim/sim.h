@@ -20,6 +20,15 @@
 #define SIM_PAGE 4096
 #define SIM_NEVER INT64_MAX
 
+static inline unsigned list_count(const struct list *l)
+{
+	unsigned n = 0;
+
+	list_for_each (node, l)
+		n++;
+	return n;
+}
+
 struct sim_req;
 struct sim_ring;
 struct sim_peer;
@@ -189,6 +198,8 @@ struct sim_remote {
 	struct peer_config cfg;
 };
 
+enum sim_order { ORDER_ANY, ORDER_OLDEST, ORDER_NEWEST };
+
 struct world {
 	uint64_t seed, rng[4], hash, req_seq;
 	int64_t now;
@@ -205,7 +216,7 @@ struct world {
 	struct sim_remote *remotes;
 	struct sim_peer *last_peer;
 	unsigned peers_alive;
-	unsigned order;	 /* how ready operations are picked */
+	unsigned order;	 /* in which ready operations run: enum sim_order, beyond it any */
 	int64_t latency; /* longest ordinary delay */
 	enum world_linux version;
 	unsigned held;	    /* entries of all rings' removed */

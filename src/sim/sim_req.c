@@ -11,8 +11,10 @@
 
 #define RUN_BUDGET 32 /* completions of one multishot in a row, as in Linux */
 
-/* PERF: half of all allocations. The one that was freed first is used again first, so that one that
- * is used after its end is found as it would be in memory of its own. */
+/*
+ * PERF: half of all allocations. Where a use after the end would be found, the one that was freed
+ * first is used again first.
+ */
 static struct sim_req *req_alloc(struct world *w)
 {
 	struct list *n = list_pop_front(&w->spare_reqs);
@@ -25,7 +27,7 @@ static struct sim_req *req_alloc(struct world *w)
 
 static void req_spare(struct world *w, struct sim_req *q)
 {
-	list_push_back(&w->spare_reqs, &q->node);
+	(mem_poisons ? list_push_back : list_push_front)(&w->spare_reqs, &q->node);
 	mem_kernel(&q->node + 1, sizeof(*q) - sizeof(q->node));
 }
 
@@ -93,6 +95,20 @@ bool req_multishot(const struct sim_req *q)
 static bool req_zc(const struct sim_req *q)
 {
 	return q->sqe.opcode == IORING_OP_SEND_ZC || q->sqe.opcode == IORING_OP_SENDMSG_ZC;
+}
+
+/* False: req_try() would do nothing now. */
+static bool req_could(struct sim_req *q)
+{
+	struct world *w = q->ring->w;
+
+	if (q->cancel_at && w->now >= q->cancel_at)
+		return true;
+	if (q->sqe.opcode == IORING_OP_POLL_ADD)
+		return true; /* its ready() notes what it sees: it is not asked out of turn */
+	if (q->op->ready && !q->op->ready(q))
+		return false;
+	return !q->decided || w->now >= q->hold;
 }
 
 static bool req_try(struct sim_req *q)
@@ -262,10 +278,9 @@ struct shuffle {
 
 static void shuffle(struct world *w, const struct list *l, struct shuffle *s)
 {
-	unsigned n = 0, cap = sizeof(s->room) / sizeof(s->room[0]);
+	unsigned n, cap = sizeof(s->room) / sizeof(s->room[0]);
 
-	list_for_each (node, l)
-		n++;
+	n = list_count(l);
 	s->at = n > cap ? malloc(n * sizeof(*s->at)) : s->room;
 	RLN_ASSERT(s->at);
 	n = 0;
@@ -276,12 +291,14 @@ static void shuffle(struct world *w, const struct list *l, struct shuffle *s)
 			s->at[n++] = q;
 	}
 	s->n = n;
-	for (unsigned i = 0; i < n && w->order != 1; i++) {
-		unsigned j = w->order == 2 ? n - 1 - i : i + (unsigned)(rand_next(w) % (n - i));
+	for (unsigned i = 0; i < n && w->order != ORDER_OLDEST; i++) {
+		unsigned j = n - 1 - i;
 		struct sim_req *t = s->at[i];
 
-		if (w->order == 2 && j <= i)
+		if (w->order == ORDER_NEWEST && j <= i)
 			break;
+		if (w->order != ORDER_NEWEST)
+			j = i + (unsigned)(rand_next(w) % (n - i));
 		s->at[i] = s->at[j];
 		s->at[j] = t;
 	}
@@ -293,11 +310,22 @@ static void shuffle_end(struct shuffle *s)
 		free(s->at);
 }
 
+static bool any_could(const struct sim_ring *r)
+{
+	list_for_each (node, &r->pending)
+		if (req_could(container_of(node, struct sim_req, node)))
+			return true;
+	return false;
+}
+
 void reqs_run(struct sim_ring *r)
 {
 	struct shuffle s;
 
 	groups_look(r);
+	/* PERF: in four passes of five nothing can run. */
+	if (!any_could(r))
+		return;
 	shuffle(r->w, &r->pending, &s);
 	for (unsigned i = 0; i < s.n; i++) {
 		unsigned budget = RUN_BUDGET;

@@ -260,15 +260,6 @@ static bool left(char *why, size_t cap, const char *what, unsigned n)
 	return false;
 }
 
-static unsigned list_count(const struct list *l)
-{
-	unsigned n = 0;
-
-	list_for_each (node, l)
-		n++;
-	return n;
-}
-
 bool world_check_quiet(struct world *w, char *why, size_t cap)
 {
 	maps_check(w);
