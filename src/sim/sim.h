@@ -312,7 +312,13 @@ size_t sock_room(const struct sim_sock *s);
 /* -EAGAIN, -EPIPE, ...; zc: bytes stay in the sender's memory until they are read */
 ssize_t sock_send(struct sim_sock *s, const void *p, size_t n, struct sim_req *zc);
 ssize_t sock_recv(struct sim_sock *s, void *p, size_t n);
-bool sock_readable(const struct sim_sock *s);
+static inline bool sock_readable(const struct sim_sock *s)
+{
+	if (s->state == SOCK_LISTEN)
+		return !list_empty(&s->backlog);
+	return s->rx_bytes || s->err || s->fin_in || s->rd_shut || s->hup ||
+	       s->state != SOCK_CONNECTED;
+}
 bool sock_writable(const struct sim_sock *s);
 int sock_shutdown(struct sim_sock *s, int how);
 void sock_reset(struct sim_sock *s); /* by our own will: RST to the far end */

@@ -33,15 +33,15 @@ uint64_t world_rand(struct world *w, uint64_t n)
 	return rand_next(w) % n;
 }
 
-static unsigned rate_one_in(enum world_rate r)
+static bool due(enum world_rate r, uint64_t x)
 {
-	return r == RATE_ALWAYS ? 1 : r == RATE_FREQUENT ? 6 : 128;
+	return r == RATE_ALWAYS || (r == RATE_FREQUENT ? x % 6 == 0 : x % 128 == 0);
 }
 
 /* Each class has its own stream: one that is switched off leaves the others as they were. */
 bool fault_drawn(struct world *w, enum world_fault f)
 {
-	if (splitmix(&w->fault_rng[f]) % rate_one_in(w->rate[f]))
+	if (!due(w->rate[f], splitmix(&w->fault_rng[f])))
 		return false;
 	w->stats.fault[f]++;
 	return true;

@@ -104,14 +104,6 @@ int sock_error(struct sim_sock *s)
 	return err;
 }
 
-bool sock_readable(const struct sim_sock *s)
-{
-	if (s->state == SOCK_LISTEN)
-		return !list_empty(&s->backlog);
-	return s->rx_bytes || s->err || s->fin_in || s->rd_shut || s->hup ||
-	       s->state != SOCK_CONNECTED;
-}
-
 bool sock_writable(const struct sim_sock *s)
 {
 	return s->err || s->wr_shut || s->hup || s->state != SOCK_CONNECTED || sock_room(s);
