@@ -434,9 +434,12 @@ int64_t ring_next(const struct sim_ring *r)
  */
 static void tell_work(struct sim_ring *r, bool signal)
 {
-	bool was = r->sq_flags & IORING_SQ_TASKRUN, is = ring_next(r) <= r->w->now;
+	bool was = r->sq_flags & IORING_SQ_TASKRUN;
 
-	if (!(r->setup & IORING_SETUP_TASKRUN_FLAG) || is == was)
+	if (!(r->setup & IORING_SETUP_TASKRUN_FLAG))
+		return;
+	bool is = ring_next(r) <= r->w->now;
+	if (is == was)
 		return;
 	r->sq_flags ^= IORING_SQ_TASKRUN;
 	if (is && signal && r->notify)
