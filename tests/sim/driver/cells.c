@@ -163,6 +163,7 @@ static const struct impossible {
 		  S(STARVED),
 	  "not while anything else is out or wanted" },
 	{ CANCELS, S(PEER), "its question is awaited" },
+	{ H(STALL), S(STARVED), "schedules with few tasks have one worker" },
 	{ H(FIN), S(EOF_HELD) | S(HUP), "its end has come" },
 };
 

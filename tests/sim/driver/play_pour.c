@@ -81,14 +81,12 @@ static int writer(void *arg)
 }
 
 /* Others write to the same stream. */
-static void task_pour(rln_conn c, void *arg)
+static void pour(rln_conn c, struct pour *p)
 {
-	struct pour *p = pour_new(c);
 	unsigned n = (unsigned)play_rand(3);
 	rln_task other[2];
 	int result;
 
-	(void)arg;
 	p->left = play_rand(play.most / (play_chance(4) ? 1 : 4) + 1) >> play.tweak->halve;
 	play.opened++;
 	if (play.rude && play_chance(3))
@@ -100,6 +98,32 @@ static void task_pour(rln_conn c, void *arg)
 	(void)writer(p);
 	for (unsigned i = 0; i < n; i++)
 		(void)rln_join(other[i], &result);
+}
+
+static void task_pour(rln_conn c, void *arg)
+{
+	(void)arg;
+	pour(c, pour_new(c));
+}
+
+/* By callbacks: the connection has no task of its own, and somebody else's pours. */
+static int pour_beside(void *arg)
+{
+	struct pour *p = arg;
+
+	pour(p->c, p);
+	(void)rln_close(p->c);
+	play.tasks_ended++;
+	return 0;
+}
+
+static void pour_opened(rln_conn c, void *arg)
+{
+	(void)arg;
+	if (rln_go(pour_beside, pour_new(c), NULL) == 0)
+		play.tasks++;
+	else
+		(void)rln_close(c);
 }
 
 static void pour_closed(rln_conn c, int err, void *arg)
@@ -134,9 +158,26 @@ static void eof_leave(rln_conn c, void *arg)
 	(void)rln_close(c);
 }
 
+static size_t data_drop(rln_conn c, const uint8_t *p, size_t n, void *arg)
+{
+	(void)c;
+	(void)p;
+	(void)arg;
+	return n;
+}
+
+static void eof_stay(rln_conn c, void *arg)
+{
+	(void)c;
+	(void)arg;
+}
+
 void pour_listen(rln_listen_opts *l, bool decline)
 {
 	static const rln_callbacks callbacks = { .data = data_decline, .eof = eof_leave };
+	static const rln_callbacks pours = {
+		.open = pour_opened, .data = data_drop, .eof = eof_stay, .close = pour_closed
+	};
 
 	if (decline && play_chance(2))
 		l->cb = &callbacks;
@@ -144,8 +185,12 @@ void pour_listen(rln_listen_opts *l, bool decline)
 		l->on_request = request_decline;
 	if (decline)
 		return;
-	l->on_conn = task_pour;
-	l->on_close = pour_closed;
+	if (play_chance(4)) {
+		l->cb = &pours;
+	} else {
+		l->on_conn = task_pour;
+		l->on_close = pour_closed;
+	}
 	if (play.strict)
 		return;
 	if (play_chance(3) && !play.few) /* who waits for a task looks again and again */

@@ -79,10 +79,12 @@ static void configure(void)
 	rig_sizes(w, &c);
 	if (play_chance(16))
 		c.spin = 1 + (int64_t)play_rand(3000);
+	if (play_chance(4)) /* nearly everything that may goes without a copy */
+		c.zc_threshold = 1 + play_rand(50);
 	if (play.lazy) /* hardly more than one buffer: receives are paused for it */
 		c.buffer_budget = c.recv_buf_size + play_rand(500);
 	if (play.stop_at != UINT_MAX && play_chance(2))
-		c.drain_timeout = RLN_MS(1 + (int64_t)play_rand(5000));
+		c.drain_timeout = 1000 + (int64_t)play_rand(1ull << (10 + play_rand(23)));
 	rig_init(&play.rig, w, &c);
 	slots(n);
 }
