@@ -212,6 +212,17 @@ static void unit_cancelled(struct conn *c, struct send_unit *u)
 	conn_send_fail(c, -EPIPE);
 }
 
+/*
+ * After the flush of a close it is the runtime that ends the stream, and a send that is still out
+ * may be told of the reset before it is cancelled: its caller wants to know why there was one.
+ */
+static int failure(const struct conn *c, int res)
+{
+	if (c->life != LIFE_CLOSING || c->phase == CLOSE_FLUSH)
+		return res;
+	return c->close_err ? c->close_err : -ECONNABORTED;
+}
+
 static void send_result(struct conn *c, int res)
 {
 	if (res > 0) {
@@ -226,7 +237,7 @@ static void send_result(struct conn *c, int res)
 	} else if (res != -ECANCELED) {
 		if (c->tx_head && c->tx_head->unit)
 			c->failed_sent = c->tx_head->unit->sent;
-		conn_send_fail(c, res);
+		conn_send_fail(c, failure(c, res));
 	}
 }
 
