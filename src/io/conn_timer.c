@@ -89,11 +89,22 @@ static void drain_idle_due(struct conn *c)
 		waiter_wake(waiter_first(&c->reader), -ESHUTDOWN);
 }
 
+/*
+ * When a peer has taken nothing for limit. Not while the send in flight is being asked, for a while:
+ * the answer may be that it has.
+ */
+static int64_t taken_nothing_at(const struct conn *c, int64_t limit)
+{
+	int64_t at = after(c->last_tx_ns, limit), answer = after(c->asked_ns, limit / 3 + 1);
+
+	return c->send_cancelled && at < answer ? answer : at;
+}
+
 static int64_t stall_at(const struct conn *c)
 {
 	if (!c->tx_head || c->write == WRITE_BROKEN)
 		return INT64_MAX;
-	return after(c->last_tx_ns, c->mode->send_stall_ns);
+	return taken_nothing_at(c, c->mode->send_stall_ns);
 }
 
 /*
@@ -119,7 +130,7 @@ static int64_t close_at(const struct conn *c)
 
 	switch ((enum close_phase)c->phase) {
 	case CLOSE_FLUSH:
-		return earlier(after(c->last_tx_ns, c->mode->close_timeout_ns), whole);
+		return earlier(taken_nothing_at(c, c->mode->close_timeout_ns), whole);
 	case CLOSE_LINGER:
 		return earlier(after(c->last_rx_ns, LINGER_NS), whole);
 	case CLOSE_OWED:
@@ -211,13 +222,11 @@ void conn_timer_fire(struct timer *t)
 		c->retry_cancel = false;
 		conn_cancel_again(c);
 	}
-	if (c->life == LIFE_CLOSING) {
+	if (now >= ask_at(c)) {
+		ask(c, now);
+	} else if (c->life == LIFE_CLOSING) {
 		if (now >= close_at(c))
 			close_due(c);
-		else if (now >= ask_at(c))
-			ask(c, now);
-	} else if (now >= ask_at(c)) {
-		ask(c, now);
 	} else if (now >= stall_at(c)) {
 		RLN_MARK("send-stalled");
 		c->io->stats.send_stalls++;
