@@ -90,8 +90,8 @@ static void drain_idle_due(struct conn *c)
 }
 
 /*
- * When a peer has taken nothing for limit. Not while the send in flight is being asked, for a while:
- * the answer may be that it has.
+ * When a peer has taken nothing for limit. Not while the send in flight is being asked, for a
+ * while: the answer may be that it has.
  */
 static int64_t taken_nothing_at(const struct conn *c, int64_t limit)
 {
