@@ -510,15 +510,16 @@ static void print_cells(void)
 static const struct {
 	const char *name, *why;
 } beyond[] = {
-	{ "hot-too-many", "65 connections that move bulk: unit/test_recv" },
+	{ "hot-too-many", "65 connections that move bulk: sim/test_runtime_bulk" },
 	{ "zc-unsupported", "a kernel that knows the operation and not its socket: fuzz tx" },
-	{ "accept-peer-unknown", "kernels keep the name of a reset connection; only in case" },
+	{ "accept-peer-unknown",
+	  "kernels keep the name of a reset connection: for a disconnected one" },
 	{ "op-chain-waits-for-room", "the runtime has no chains yet: unit/test_op, fuzz op" },
 	{ "buffer-ring-refused", "a start that fails: sim/test_torture" },
 	{ "task-without-a-stack", "the first slab holds 256: sim/test_torture" },
-	{ "kop-result-beats-its-cancel", "no task waits for an operation: sim/test_tasks_sim" },
-	{ "kop-cancel-waits-for-the-one-before", "the same: unit/test_wait" },
-	{ "chunk-not-pooled", "65 free ones of a class, or runs of 256 KiB: unit/test_chunk" },
+	{ "kop-result-beats-its-cancel", "no task waits for an operation: unit/test_kop" },
+	{ "kop-cancel-waits-for-the-one-before", "the same: unit/test_kop_again" },
+	{ "chunk-not-pooled", "65 free ones of a class, or runs of more than 256 KiB: e2e" },
 };
 #define BEYOND (sizeof beyond / sizeof *beyond)
 
