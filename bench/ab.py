@@ -175,7 +175,7 @@ def parse_options():
     parser.add_argument("--pipeline", type=int, default=1)
     parser.add_argument("--quiet", type=float, default=0.2,
                         help="foreign CPU above which a round is repeated, in CPUs (0.2)")
-    parser.add_argument("--modes", default="callback,request,task", help="which of ringline's")
+    parser.add_argument("--modes", default="callback,request,task", help="which of ringline's; embed: callback mode in an epoll loop")
     parser.add_argument("--against", metavar="BUILD", help="compare with this build's servers too")
     parser.add_argument("--peers", action="store_true",
                         help="also the servers of bench/peers that were built (libuv, libevent)")
@@ -187,20 +187,25 @@ def parse_options():
     return options
 
 
+def ringline_server(build, mode):
+    if mode == "embed":
+        return [os.path.join(build, "bench", "embed_echo")]
+    return [os.path.join(build, "bin", "ringline"), "serve", "echo", "--listen", "127.0.0.1:0",
+            "--workers", "1", "--stats", "--mode", mode]
+
+
 def main():
     options = parse_options()
     cpus = sorted(os.sched_getaffinity(0))
     server_cpu, options.load_cpu = cpus[0], cpus[-1]
     if len(cpus) == 1:
         print("only one CPU: server and load share it; the ratios hold, the latencies do not")
-    ring = [options.tool, "serve", "echo", "--listen", "127.0.0.1:0", "--workers", "1", "--stats"]
     commands = {"raw": [os.path.join(options.build, "bench", "raw_uring_echo")],
                 "epoll": [options.tool, "epoll-echo", "--listen", "127.0.0.1:0"]}
     for mode in options.modes.split(","):
-        commands[mode] = ring + ["--mode", mode]
+        commands[mode] = ringline_server(options.build, mode)
         if options.against: # the same server of another build, say of the commit before
-            other = os.path.join(options.against, "bin", "ringline")
-            commands[mode + "-old"] = [other] + ring[1:] + ["--mode", mode]
+            commands[mode + "-old"] = ringline_server(options.against, mode)
     if options.peers:
         for name in ("libuv", "libevent"):
             peer = os.path.join(options.build, "bench", "peers", name + "_echo")

@@ -33,7 +33,7 @@ enum {
  * for level- and edge-triggered waits; the same one until rln_wait().
  *
  * Returns it, or -EINVAL (rt is NULL or not embedded), -EPERM (in a forked child).
- * Owner:   lends it: not to be read, written, closed or made blocking or not.
+ * Owner:   lends it: not to be read, written or closed.
  * Thread:  any.      Waits: no.
  */
 RLN_API int rln_poll_fd(rln_runtime *rt);

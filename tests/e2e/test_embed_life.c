@@ -256,7 +256,11 @@ TEST(embed_close_in_flight_is_finished_by_the_drain)
 /* ---- without a loop */
 static int ends_after_a_while(void *arg)
 {
+	rln_stats st;
+
 	CHECK_INT(rln_sleep(RLN_MS(20)), ==, 0);
+	CHECK_INT(rln_stats_get(NULL, 0, &st), ==, 0);
+	CHECK_INT(st.enters, <, 500); /* it waits, and does not spin */
 	rln_shutdown(NULL);
 	*(pthread_t *)arg = pthread_self();
 	return 0;
@@ -279,6 +283,8 @@ TEST(embed_wait_runs_the_rest_on_this_thread)
 		CHECK_INT(rln_go_on(h.rt, 0, ends_after_a_while, &ran, NULL), ==, 0);
 		for (int i = 0; i < steps; i++)
 			CHECK(host_step(&h) != RLN_STEP_OVER);
+		if (steps % 2) /* as some libraries do with what they poll */
+			CHECK_INT(fcntl(h.fd, F_SETFL, O_NONBLOCK), ==, 0);
 		CHECK_INT(rln_wait(h.rt), ==, 0);
 		CHECK(pthread_equal(ran, pthread_self()));
 		CHECK_INT(exits, ==, 1);

@@ -191,6 +191,36 @@ assert other.recv(14, socket.MSG_WAITALL) == b"from the loop\n"'
 fi
 exec 4>&-
 
+# Two libraries in one thread, under load at the same time.
+if [ ! -x "$build/tests/programs/uv_loop" ]; then
+	echo "SKIP uv loop: it is not built, libuv1-dev was missing"
+	skipped=$((skipped + 1))
+elif start 2 "$build/tests/programs/uv_loop"; then
+	check "uv loop: both echo" talk "${addr[0]}" '
+import threading
+other = socket.create_connection(("127.0.0.1", int("'"${addr[1]}"'".split(":")[1])))
+other.settimeout(20)
+data = bytes(i * 17 % 251 for i in range(1 << 20))
+def pump(m):
+    threading.Thread(target=lambda: m.sendall(data)).start()
+    got = b""
+    while len(got) < len(data):
+        got += m.recv(1 << 16)
+    same.append(got == data)
+same = []
+pumps = [threading.Thread(target=pump, args=(m,)) for m in (s, other)]
+for p in pumps: p.start()
+for p in pumps: p.join()
+assert same == [True, True]
+s.close()
+other.close()'
+	kill -TERM "$pid"
+	read -r -t 20 line <&3
+	is "uv loop: its last word" "ringline 1048576, libuv 1048576, ticks, one thread" "$line"
+	ended 20
+	is "uv loop: status" 0 "$status"
+fi
+
 # A block for every tick, whole and in its place; what was given away comes back, every time.
 if start 1 "$build/tests/programs/foreign_thread" 127.0.0.1:0; then
 	check "foreign thread: blocks arrive whole" talk "${addr[0]}" '
