@@ -30,10 +30,11 @@ enum {
 /*
  * The descriptor that is readable whenever rln_step() has something to do: completions, messages of
  * other threads, timers that are due, work left by the last step or begun after rln_enter(). Made
- * for level- and edge-triggered waits; the same one until rln_wait().
+ * for level- and edge-triggered waits. epoll_wait() may give EINTR before it tells, as after a
+ * signal: wait again.
  *
  * Returns it, or -EINVAL (rt is NULL or not embedded), -EPERM (in a forked child).
- * Owner:   lends it: not to be read, written or closed.
+ * Owner:   lends it until rln_wait(): not to be read, written or closed.
  * Thread:  any.      Waits: no.
  */
 RLN_API int rln_poll_fd(rln_runtime *rt);

@@ -63,7 +63,6 @@ int sys_unlink_socket(
 	const char *path);	/* unlinks path only if it is a socket; -ENOENT, -ENOTSOCK */
 int sys_eventfd(void);		/* EFD_CLOEXEC */
 int sys_eventfd_signal(int fd); /* async-signal-safe, preserves errno; -EAGAIN never happens */
-int sys_eventfd_clear(int fd);	/* its count to 0, without waiting; -EAGAIN: it is 0 */
 
 /* process and machine */
 int sys_nofile_raise(uint64_t *soft,

@@ -240,18 +240,6 @@ int sys_eventfd_signal(int fd)
 	return err;
 }
 
-int sys_eventfd_clear(int fd)
-{
-	uint64_t count;
-	struct iovec iov = { &count, sizeof count };
-	ssize_t n;
-
-	do {
-		n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
-	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
-}
-
 int sys_read_file(const char *path, char *buf, size_t cap)
 {
 	size_t n = 0;

@@ -2,18 +2,17 @@
  * What a loop without a thread of its own does in place of sleeping. How long a step may last is
  * decided above (rt/embed.c).
  *
- * KERNEL(6.1): with DEFER_TASKRUN nothing wakes whoever polls the ring's own descriptor, since
- * completions are only made in an enter; without it, epoll_wait() of the program is interrupted
- * instead. A registered eventfd is signalled when the first completion waits to be made.
- * KERNEL(6.13): one enter makes only some twenty completions and does not signal for the rest:
- * TASKRUN_FLAG tells that there are some.
+ * The ring has no DEFER_TASKRUN. KERNEL(6.18): with it completions are made only in an enter, so
+ * nobody is woken who polls the ring; and an eventfd registered with the ring tells of them late
+ * (7.2: a grace period each), or once only (6.12.117, and 6.18 for what another eventfd caused).
+ * Without it they are made whenever this thread enters the kernel, or at once if it sleeps there:
+ * then epoll_wait() gives EINTR before it tells.
  */
 #include "loop/embed.h"
-#include "base/assert.h"
 #include "base/sys.h"
 #include "loop/loop.h"
-#include "ring/caps.h"
-#include "ringline/base.h"
+
+#define ENTERS_MAX 100000 /* a queue of two entries, and all its operations wait */
 
 /* That it is due, or cancelled, is all there is to know: the next turn looks at the wheel. */
 static void timer_done(struct op_io *io, const struct op_event *ev)
@@ -22,17 +21,13 @@ static void timer_done(struct op_io *io, const struct op_event *ev)
 	op_reset(&io->op);
 }
 
-int embed_start(struct loop *l, struct diag *why)
+void embed_start(struct loop *l)
 {
 	struct embed *e = &l->embed;
-	int err = ring_notify(&l->ring, l->inbox.wake_fd);
 
-	if (err)
-		return diag_ring(why, err, "IORING_REGISTER_EVENTFD", 0, 0);
 	*e = (struct embed){ .used = true, .on = true };
 	op_io_init(&e->timer, OP_TIMEOUT_ABS, timer_done);
 	op_cancel_init(&e->cancel, NULL);
-	return 0;
 }
 
 static void timer_end(struct loop *l)
@@ -77,13 +72,8 @@ static bool timer_covered(const struct loop *l)
 
 bool embed_pending(const struct loop *l)
 {
-	return loop_work_left(l) || ring_sq_pending(&l->ring) || ring_work(&l->ring) ||
+	return loop_work_left(l) || ring_sq_pending(&l->ring) || ring_cq_overflown(&l->ring) ||
 	       inbox_pending(&l->inbox) || !timer_covered(l);
-}
-
-void embed_step(struct loop *l)
-{
-	l->embed.lit = false;
 }
 
 void embed_awake(struct loop *l)
@@ -93,7 +83,6 @@ void embed_awake(struct loop *l)
 
 bool embed_rest(struct loop *l)
 {
-	sys_eventfd_clear(l->inbox.wake_fd);
 	if (!inbox_sleep(&l->inbox))
 		return false;
 	if (!embed_pending(l))
@@ -102,12 +91,31 @@ bool embed_rest(struct loop *l)
 	return false;
 }
 
-/* Once more, whatever it is: whoever waits for edges has seen the last one, and waits for another.
+/*
+ * The inbox's read must be the kernel's to end it, else nothing would be readable. An enter may be
+ * refused for want of memory; other refusals mean that completions are there.
+ */
+static void submit_read(struct loop *l)
+{
+	for (unsigned i = 0; i < ENTERS_MAX; i++) {
+		if (!l->ops.queued && !ring_sq_pending(&l->ring))
+			return;
+		ops_flush(&l->ops);
+		if (ring_enter(&l->ring, 0, 0) < 0)
+			return;
+	}
+}
+
+/*
+ * Completions that are there make it readable, and came after whoever waits for edges has seen the
+ * last one: each turn reaps all there are. A full CQ is the only thing that keeps others out.
  */
 void embed_light(struct loop *l)
 {
-	l->embed.lit = true;
+	if (ring_cq_ready(&l->ring) || ring_cq_overflown(&l->ring))
+		return;
 	sys_eventfd_signal(l->inbox.wake_fd);
+	submit_read(l);
 }
 
 void embed_close(struct loop *l)
@@ -117,15 +125,7 @@ void embed_close(struct loop *l)
 
 void embed_leave(struct loop *l)
 {
-	int err;
-
-	if (!l->embed.on)
-		return;
 	l->embed.on = false;
 	embed_close(l);
-	err = ring_notify(&l->ring, -1);
-	RLN_ASSERTF(!err, "the eventfd cannot be unregistered: %d", err);
 	inbox_awake(&l->inbox);
-	if (!l->inbox.closing)
-		inbox_start(&l->inbox);
 }

@@ -15,11 +15,14 @@
 
 int loop_open(struct loop *l, const struct loop_config *cfg, struct diag *why)
 {
+	struct ring_config ring = cfg->ring;
 	int err;
 
 	*l = (struct loop){ .spin_ns = cfg->spin_ns, .stall_ns = cfg->stall_ns };
 	l->embed.used = cfg->embed;
-	err = ring_open(&l->ring, &cfg->ring, why);
+	if (cfg->embed)
+		ring.flags_without |= IORING_SETUP_DEFER_TASKRUN; /* loop/embed.c says why */
+	err = ring_open(&l->ring, &ring, why);
 	if (err)
 		return err;
 	ops_init(&l->ops, &l->ring);
@@ -48,7 +51,7 @@ int loop_start(struct loop *l, struct diag *why)
 	if (err)
 		return err;
 	if (l->embed.used)
-		return embed_start(l, why);
+		embed_start(l);
 	inbox_start(&l->inbox);
 	return 0;
 }
@@ -213,6 +216,8 @@ int loop_turn(struct loop *l, int64_t deadline_ns)
 	int err;
 
 	turn_begin(l);
+	if (l->embed.on)
+		ops_reap(&l->ops, l->reap_max); /* they are there without an enter */
 	inbox_drain(&l->inbox);
 	wheel_expire(&l->wheel, l->now_ns);
 	run_stage(l, LOOP_RUN);

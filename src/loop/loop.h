@@ -29,7 +29,7 @@ struct loop_config {
 	int64_t spin_ns;   /* look for completions this long before sleeping; 0: do not */
 	unsigned reap_max; /* CQEs per turn; 0: the size of the CQ */
 	int64_t stall_ns;  /* count work longer than this without an enter; 0: do not */
-	bool embed;	   /* see loop/embed.h; needs ring.work_flag */
+	bool embed;	   /* see loop/embed.h */
 };
 
 /*

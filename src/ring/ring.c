@@ -49,8 +49,6 @@ static uint32_t extra_flags(const struct ring_config *cfg)
 		flags |= IORING_SETUP_IOPOLL;
 	if (cfg->sqpoll && cfg->sqpoll_cpu >= 0)
 		flags |= IORING_SETUP_SQ_AFF;
-	if (cfg->work_flag)
-		flags |= IORING_SETUP_TASKRUN_FLAG;
 	return flags;
 }
 
@@ -81,11 +79,6 @@ static int refused(struct ring *r, const struct ring_config *cfg, struct diag *w
 	};
 	uint32_t plain = IORING_SETUP_CQSIZE | extra_flags(cfg);
 
-	if (cfg->work_flag)
-		return diag_set(why, -EINVAL,
-				"io_uring_setup: EINVAL: this kernel refuses DEFER_TASKRUN with "
-				"TASKRUN_FLAG, which an embedded runtime needs: use Linux 6.1 or "
-				"newer, or start without config.embed");
 	if (cfg->sqpoll)
 		plain |= IORING_SETUP_SQPOLL;
 	for (unsigned i = 0; i < sizeof suspects / sizeof suspects[0]; i++) {
@@ -122,8 +115,6 @@ static int climb_down(struct ring *r, const struct ring_config *cfg, struct diag
 			RLN_MARK("ring-of-an-older-kernel");
 		if (rungs[i] & cfg->flags_without & MODE_FLAGS)
 			continue; /* without it this is another rung */
-		if (cfg->work_flag && !(rungs[i] & IORING_SETUP_DEFER_TASKRUN))
-			continue;
 		err = try_setup(r, cfg, flags);
 		if (err >= 0) {
 			r->setup_flags = flags;
@@ -361,17 +352,9 @@ unsigned ring_cq_ready(const struct ring *r)
 	return __atomic_load_n(r->u.cq.ktail, __ATOMIC_ACQUIRE) - *r->u.cq.khead;
 }
 
-bool ring_work(const struct ring *r)
+bool ring_cq_overflown(const struct ring *r)
 {
-	return sq_kflags(r) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
-}
-
-int ring_notify(struct ring *r, int fd)
-{
-	int err = fd < 0 ? ring_register(r, IORING_UNREGISTER_EVENTFD, NULL, 0)
-			 : ring_register(r, IORING_REGISTER_EVENTFD, &fd, 1);
-
-	return err < 0 ? err : 0;
+	return sq_kflags(r) & IORING_SQ_CQ_OVERFLOW;
 }
 
 unsigned ring_reap(struct ring *r, unsigned max,

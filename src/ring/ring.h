@@ -21,7 +21,6 @@ struct ring_config {
 	unsigned sqpoll_idle_ms;	  /* 0: the kernel's default (1000) */
 	int sqpoll_cpu;			  /* -1: unpinned */
 	unsigned flags_without;		  /* set-up flags the ladder must not use (tests, hints) */
-	bool work_flag;			  /* ring_work() is asked; needs DEFER_TASKRUN */
 };
 
 /* Counters of one ring. Written by the owner only; read by anybody with relaxed loads. */
@@ -81,13 +80,8 @@ int ring_enter(struct ring *r, unsigned wait_nr, int64_t timeout_ns);
 
 /* Completions that can be reaped without entering the kernel. */
 unsigned ring_cq_ready(const struct ring *r);
-/* With work_flag: are there completions that an enter would make visible? */
-bool ring_work(const struct ring *r);
-/*
- * Have the kernel signal an eventfd whenever ring_work() or ring_cq_ready() may have become true;
- * fd -1: no more. On the thread that submits. 0 or -errno.
- */
-int ring_notify(struct ring *r, int fd);
+/* Completions found the CQ full: an enter brings them. */
+bool ring_cq_overflown(const struct ring *r);
 /*
  * Hand up to max completions to fn, in order; each is consumed before fn runs, so fn may enter the
  * ring again. Counts CQ overflow. Returns how many were handed over. cqe->big_cqe[] is valid only

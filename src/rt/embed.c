@@ -45,7 +45,7 @@ int rln_poll_fd(rln_runtime *rt)
 {
 	if (!rt || !rt->cfg.set.embed)
 		return -EINVAL;
-	return worker_is_here(rt->workers) ? rt->workers->loop.inbox.wake_fd : -EPERM;
+	return worker_is_here(rt->workers) ? rt->workers->loop.ring.u.ring_fd : -EPERM;
 }
 
 /* RLN_STEP_*, or what worker_turn() said when there is no other turn. */
@@ -54,7 +54,6 @@ static int take_turns(struct worker *w, bool *ended)
 	struct loop *l = &w->loop;
 	int64_t end_ns = 0;
 
-	embed_step(l);
 	for (unsigned i = 0; i < STEP_TURNS; i++) {
 		embed_awake(l);
 		int e = worker_turn(w, INT64_MIN);
@@ -111,7 +110,7 @@ void rln_leave(rln_runtime *rt)
 	RLN_ASSERTF(rt && w && w == rt->workers && rt->entered && !task_running(), "%s",
 		    "rln_leave without an rln_enter of the same runtime and thread");
 	rt->entered = false;
-	if (!w->loop.embed.lit && embed_pending(&w->loop))
+	if (embed_pending(&w->loop))
 		embed_light(&w->loop);
 	loop_pause(&w->loop);
 	worker_leave(NULL);

@@ -216,29 +216,6 @@ static int reg_probe(const struct world *w, struct io_uring_probe *p, unsigned n
 	return 0;
 }
 
-static int reg_eventfd(struct sim_ring *r, const int *fd, unsigned nr)
-{
-	struct sim_file *f = nr == 1 ? fd_get(r->w, *fd) : NULL;
-
-	if (nr != 1 || (f && f->kind != SIM_EVENT))
-		return -EINVAL;
-	if (!f)
-		return -EBADF;
-	if (r->notify)
-		return -EBUSY;
-	r->notify = file_ref(f);
-	return 0;
-}
-
-static int reg_uneventfd(struct sim_ring *r)
-{
-	if (!r->notify)
-		return -ENXIO;
-	file_put(r->w, r->notify);
-	r->notify = NULL;
-	return 0;
-}
-
 static int reg_other(struct sim_ring *r, unsigned opcode, void *arg, unsigned nr)
 {
 	switch (opcode) {
@@ -257,10 +234,6 @@ static int reg_other(struct sim_ring *r, unsigned opcode, void *arg, unsigned nr
 	case IORING_UNREGISTER_PBUF_RING:
 		return nr == 1 ? group_unregister(r, ((struct io_uring_buf_reg *)arg)->bgid)
 			       : -EINVAL;
-	case IORING_REGISTER_EVENTFD:
-		return reg_eventfd(r, arg, nr);
-	case IORING_UNREGISTER_EVENTFD:
-		return nr || arg ? -EINVAL : reg_uneventfd(r);
 	case IORING_REGISTER_SYNC_CANCEL:
 		return nr == 1 ? cancel_sync(r, arg) : -EINVAL;
 	default:
@@ -271,9 +244,8 @@ static int reg_other(struct sim_ring *r, unsigned opcode, void *arg, unsigned nr
 /* Taking a registration back does not fail on Linux. */
 static bool may_fail(unsigned opcode)
 {
-	return opcode != IORING_UNREGISTER_EVENTFD && opcode != IORING_UNREGISTER_FILES &&
-	       opcode != IORING_UNREGISTER_BUFFERS && opcode != IORING_UNREGISTER_RING_FDS &&
-	       opcode != IORING_UNREGISTER_PBUF_RING;
+	return opcode != IORING_UNREGISTER_FILES && opcode != IORING_UNREGISTER_BUFFERS &&
+	       opcode != IORING_UNREGISTER_RING_FDS && opcode != IORING_UNREGISTER_PBUF_RING;
 }
 
 int sim_register(struct io_uring *u, unsigned opcode, void *arg, unsigned nr)

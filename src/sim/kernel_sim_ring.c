@@ -55,8 +55,6 @@ static void cq_put(struct sim_ring *r, const struct sim_cqe *c)
 	at->res = c->res;
 	at->flags = c->flags;
 	__atomic_store_n(&r->cq_tail, r->cq_tail + 1, __ATOMIC_RELEASE);
-	if (r->notify)
-		r->notify->count++;
 	w->stats.cqes++;
 	hash_in(w, (uint64_t)r->id << 32 | (uint32_t)c->res);
 	hash_in(w, c->seq << 32 | c->flags);
@@ -278,8 +276,6 @@ static void drop_cqes(struct list *l)
 void ring_destroy(struct sim_ring *r)
 {
 	socks_detach(r->w, r);
-	if (r->notify)
-		file_put(r->w, r->notify);
 	drop_all(&r->pending);
 	drop_all(&r->run);
 	drop_all(&r->notifs);
@@ -428,34 +424,6 @@ int64_t ring_next(const struct sim_ring *r)
 	return t;
 }
 
-/*
- * Work that waits for an enter is told once, when it is the first: what an enter leaves undone is
- * to be seen in the flag only. r->sq_flags is the program's to read at any time.
- */
-static void tell_work(struct sim_ring *r, bool signal)
-{
-	bool was = r->sq_flags & IORING_SQ_TASKRUN;
-
-	if (!(r->setup & IORING_SETUP_TASKRUN_FLAG))
-		return;
-	bool is = ring_next(r) <= r->w->now;
-	if (is == was)
-		return;
-	r->sq_flags ^= IORING_SQ_TASKRUN;
-	if (is && signal && r->notify)
-		r->notify->count++;
-}
-
-void rings_notify(struct world *w)
-{
-	list_for_each (n, &w->rings) {
-		struct sim_ring *r = container_of(n, struct sim_ring, node);
-
-		if (!(r->sq_flags & IORING_SQ_TASKRUN))
-			tell_work(r, true);
-	}
-}
-
 static void progress(struct sim_ring *r)
 {
 	reqs_run(r);
@@ -463,6 +431,14 @@ static void progress(struct sim_ring *r)
 	slots_release(r->w);
 	msgs_flush(r);
 	backlog_flush(r);
+}
+
+bool ring_readable(struct sim_ring *r)
+{
+	if (!(r->setup & IORING_SETUP_DEFER_TASKRUN))
+		progress(r);
+	return r->cq_tail != __atomic_load_n(&r->cq_head, __ATOMIC_ACQUIRE) ||
+	       !list_empty(&r->backlog);
 }
 
 /* When something happens next, other threads included: they act first. */
@@ -605,7 +581,6 @@ static int sim_enter(struct io_uring *u, unsigned to_submit, unsigned min_comple
 	if (min_complete > r->cq_entries)
 		min_complete = r->cq_entries;
 	res = wait_for(r, min_complete, deadline);
-	tell_work(r, false);
 	return n ? (int)n : res;
 }
 

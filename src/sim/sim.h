@@ -172,10 +172,9 @@ struct sim_ring {
 	bool restricted;	  /* to the opcodes of these bits, from when it is enabled */
 	uint64_t allowed_sqe, allowed_register;
 	struct list pending, run, notifs;
-	struct list backlog;	 /* CQEs that found the CQ full */
-	struct list msgs;	 /* CQEs from other rings, seen at the next enter */
-	struct sim_file *notify; /* an eventfd; NULL: none */
-	struct list removed;	 /* files of emptied slots that are still held, oldest first */
+	struct list backlog; /* CQEs that found the CQ full */
+	struct list msgs;    /* CQEs from other rings, seen at the next enter */
+	struct list removed; /* files of emptied slots that are still held, oldest first */
 	struct sim_file **files;
 	unsigned file_count, alloc_off, alloc_len, alloc_hint;
 	struct iovec *bufs;
@@ -384,8 +383,8 @@ void ring_message(struct sim_ring *r, uint64_t user_data, int32_t res, uint32_t 
 		  uint64_t seq);
 bool ring_cq_full(const struct sim_ring *r);
 int64_t ring_next(const struct sim_ring *r);
-/* Rings with an eventfd: those that have something to do now, and had not before, signal it. */
-void rings_notify(struct world *w);
+/* Is there a completion to reap? Without DEFER_TASKRUN those that are due are made by this. */
+bool ring_readable(struct sim_ring *r);
 
 /* kernel_sim_reg.c */
 int sim_register(struct io_uring *u, unsigned opcode, void *arg, unsigned nr);

@@ -251,8 +251,9 @@ int sys_poll(int fd, short events)
 	if (f->kind == SIM_SOCK) {
 		ready = sock_poll(f->sock);
 	} else if (f->kind == SIM_EVENT) {
-		rings_notify(here());
 		ready = POLLOUT | (f->count ? POLLIN : 0);
+	} else if (f->kind == SIM_RING) {
+		ready = POLLOUT | (ring_readable(f->ring) ? POLLIN : 0);
 	} else if (f->kind == SIM_DISK) {
 		ready = POLLIN | POLLOUT;
 	}
@@ -310,24 +311,6 @@ int sys_eventfd_signal(int fd)
 		return -EBADF;
 	f->count++;
 	return 0;
-}
-
-/* Time passes around the call: what a ring has to say may come before it and after. */
-int sys_eventfd_clear(int fd)
-{
-	struct world *w = here();
-	struct sim_file *f = fd_get(w, fd);
-	bool was;
-
-	if (!f || f->kind != SIM_EVENT)
-		return -EBADF;
-	world_run_until(w, w->now + (int64_t)world_rand(w, 300));
-	rings_notify(w);
-	was = f->count;
-	f->count = 0;
-	world_run_until(w, w->now + (int64_t)world_rand(w, 300));
-	rings_notify(w);
-	return was ? 0 : -EAGAIN;
 }
 
 /* ---- process and machine */

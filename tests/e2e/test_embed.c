@@ -40,17 +40,14 @@ TEST(embed_edge_triggered_echo_loses_nothing)
 
 	host_use_epoll(&h, EPOLLET);
 	for (int i = 0; i < 3; i++)
-		host_client_start(&cl[i], &h, 2000, 64);
+		host_client_start(&cl[i], &h, 700, 64);
 	host_run(&h, 3);
 	for (int i = 0; i < 3; i++)
 		CHECK(pthread_join(cl[i].thread, NULL) == 0);
 	host_stop(&h);
 }
 
-/*
- * More completions at once than one enter of newer kernels makes: they are announced once, and the
- * rest must not be left lying.
- */
+/* More completions at once than the kernel makes in one go: the rest must not be left lying. */
 TEST(embed_many_that_become_ready_at_once_are_all_served)
 {
 	enum { N = 150, ROUNDS = 20 };
@@ -81,7 +78,7 @@ TEST(embed_many_that_become_ready_at_once_are_all_served)
 }
 
 /* ---- messages of other threads */
-enum { POSTERS = 2, POSTS = 20000 };
+enum { POSTERS = 2, POSTS = 10000 };
 
 struct poster {
 	struct host *h;
@@ -300,7 +297,7 @@ TEST(embed_idle_runtime_is_not_readable_and_a_step_more_does_nothing)
 	host_stop(&h);
 }
 
-/* One connection, one request at a time: an enter that takes it, one that sends the answer. */
+/* One connection, one request at a time: it is there without an enter, and one sends the answer. */
 TEST(embed_calls_of_an_echo_request)
 {
 	enum { N = 1000 };
@@ -313,14 +310,16 @@ TEST(embed_calls_of_an_echo_request)
 	host_run(&h, 1);
 	CHECK(pthread_join(cl.thread, NULL) == 0);
 	CHECK_INT(rln_stats_get(h.rt, 0, &before), ==, 0);
-	h.steps = 0;
+	h.steps = h.more = 0;
 	host_client_start(&cl, &h, N, 64);
 	host_run(&h, 1);
 	CHECK(pthread_join(cl.thread, NULL) == 0);
 	CHECK_INT(rln_stats_get(h.rt, 0, &after), ==, 0);
-	CHECK_INT(after.enters - before.enters, <=, N * 22 / 10 + 20);
+	CHECK_INT(after.enters - before.enters, <=, N * 11 / 10 + 20);
 	CHECK_INT(h.steps, <=, N * 11 / 10 + 20);
-	CHECK_INT(after.sqes - before.sqes, <=, N * 21 / 20 + 20); /* no timer moves with it */
+	/* no timer moves with it; a step that stops at its bound says so by a read of the eventfd
+	 */
+	CHECK_INT(after.sqes - before.sqes, <=, N * 21 / 20 + 20 + h.more);
 	host_stop(&h);
 }
 

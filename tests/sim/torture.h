@@ -47,11 +47,11 @@
 	X(ring_enter, EINTR, EAGAIN, EBUSY)
 
 /* Nothing of these can fail, or nobody could do anything about it. */
-#define TORTURE_NEVER                                                                            \
-	"now random free unmap page_size eventfd_signal eventfd_clear memory_allowed thread_id " \
-	"shadow_stack log_write sigaction sigaltstack thread_join thread_yield word_wait "       \
-	"word_wake monitor_close monitor_lock monitor_unlock monitor_wait monitor_wake_all "     \
-	"pool_withdraw pool_close pool_threads altstack_clear write readable trace_signal "      \
+#define TORTURE_NEVER                                                                        \
+	"now random free unmap page_size eventfd_signal memory_allowed thread_id "           \
+	"shadow_stack log_write sigaction sigaltstack thread_join thread_yield word_wait "   \
+	"word_wake monitor_close monitor_lock monitor_unlock monitor_wait monitor_wake_all " \
+	"pool_withdraw pool_close pool_threads altstack_clear write readable trace_signal "  \
 	"thread_trace symbol trace_open fault_catch"
 
 /*

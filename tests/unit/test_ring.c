@@ -11,7 +11,6 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sched.h>
@@ -506,78 +505,6 @@ TEST(ring_closed_on_another_thread_leaves_that_threads_rings_alone)
 	ring_close(&other);
 	nop_works(&mine);
 	ring_close(&mine);
-}
-
-static void open_telling(struct ring *r, unsigned entries)
-{
-	struct ring_config cfg = { .sq_entries = entries,
-				   .cq_entries = entries * 2,
-				   .sqpoll_cpu = -1,
-				   .work_flag = true };
-
-	CHECK_INT(ring_open(r, &cfg, NULL), ==, 0);
-	CHECK_INT(ring_enable(r, NULL), ==, 0);
-	CHECK(r->setup_flags & IORING_SETUP_DEFER_TASKRUN);
-}
-
-/* N polls of one eventfd end at one write: a completion each, which no enter has made yet. */
-static void make_work(struct ring *r, int fd, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		struct io_uring_sqe *sqe = ring_sqe(r);
-
-		io_uring_prep_poll_add(sqe, fd, POLLIN);
-		sqe->user_data = i + 1;
-	}
-	CHECK_INT(ring_enter(r, 0, 0), ==, 0);
-	CHECK(!ring_work(r));
-	CHECK_INT(sys_eventfd_signal(fd), ==, 0);
-}
-
-/* Newer kernels make some twenty completions an enter and do not signal for those they left. */
-TEST(ring_work_tells_what_an_enter_has_left)
-{
-	enum { N = 100 };
-	struct ring r;
-	struct seen s = { 0 };
-	int fd = sys_eventfd(), told = sys_eventfd();
-
-	open_telling(&r, 128);
-	CHECK_INT(ring_notify(&r, told), ==, 0);
-	CHECK_INT(ring_notify(&r, told), ==, -EBUSY);
-	make_work(&r, fd, N);
-	CHECK(ring_work(&r));
-	CHECK_INT(ring_cq_ready(&r), ==, 0);
-	/* on Linux a signal inside another one may come a grace period later */
-	struct pollfd p = { .fd = told, .events = POLLIN };
-	CHECK_INT(poll(&p, 1, -1), ==, 1);
-	for (unsigned enters = 0; ring_work(&r); enters++) {
-		CHECK_INT(enters, <, N);
-		CHECK_INT(ring_enter(&r, 0, 0), ==, 0);
-		ring_reap(&r, N, see, &s);
-	}
-	ring_reap(&r, N, see, &s);
-	CHECK_INT(s.count, ==, N);
-	CHECK_INT(ring_notify(&r, -1), ==, 0);
-	CHECK_INT(ring_notify(&r, -1), ==, -ENXIO);
-	ring_close(&r);
-	close(fd);
-	close(told);
-}
-
-TEST(ring_that_cannot_tell_its_work_says_why)
-{
-	struct ring_config cfg = { .sq_entries = 2,
-				   .cq_entries = 4,
-				   .sqpoll_cpu = -1,
-				   .work_flag = true,
-				   .flags_without = IORING_SETUP_DEFER_TASKRUN };
-	struct diag why;
-	struct ring r;
-
-	CHECK_INT(ring_open(&r, &cfg, &why), ==, -EINVAL);
-	CHECK_HAS(why.line, "TASKRUN_FLAG");
-	CHECK_HAS(why.line, "Linux 6.1");
 }
 
 TEST(ring_without_a_free_registration_still_works)

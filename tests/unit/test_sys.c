@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -188,21 +187,6 @@ TEST(sys_eventfd_signal_adds_up_and_keeps_errno)
 	CHECK_INT(errno, ==, 1234);
 	CHECK_INT(read(fd, &n, sizeof n), ==, sizeof n);
 	CHECK_INT(n, ==, 2);
-	close(fd);
-}
-
-TEST(sys_eventfd_clear_never_waits)
-{
-	int fd = sys_eventfd();
-
-	CHECK_INT(sys_eventfd_clear(fd), ==, -EAGAIN);
-	for (int i = 0; i < 3; i++)
-		CHECK_INT(sys_eventfd_signal(fd), ==, 0);
-	CHECK_INT(sys_poll(fd, POLLIN), ==, POLLIN);
-	CHECK_INT(sys_eventfd_clear(fd), ==, 0); /* all of it at once */
-	CHECK_INT(sys_poll(fd, POLLIN), ==, 0);
-	CHECK_INT(sys_eventfd_clear(fd), ==, -EAGAIN);
-	CHECK_INT(sys_eventfd_clear(-1), ==, -EBADF);
 	close(fd);
 }
 

@@ -58,7 +58,6 @@ WRAP(void *, MAP_FAILED, mmap, (void *at, size_t n, int p, int f, int fd, off_t 
      fd, off)
 WRAP(int, -1, pipe2, (int *fd, int f), fd, f)
 WRAP(int, -1, poll, (struct pollfd * p, nfds_t n, int t), p, n, t)
-WRAP(ssize_t, -1, preadv2, (int fd, const struct iovec *v, int n, off_t o, int f), fd, v, n, o, f)
 WRAP(int, next.err, pthread_create,
      (pthread_t * t, const pthread_attr_t *a, void *(*fn)(void *), void *p), t, a, fn, p)
 WRAP(int, next.err, pthread_mutex_init, (pthread_mutex_t * m, const pthread_mutexattr_t *a), m, a)
@@ -118,12 +117,6 @@ TEST(sys_fail_interrupted_calls_go_on)
 	CHECK_INT(read(p[0], text, sizeof text), ==, 5);
 	fail_nth("read", 1, EINTR);
 	CHECK_INT(sys_read_file("/proc/sys/kernel/osrelease", text, sizeof text), >, 2);
-	int fd = sys_eventfd();
-	CHECK_INT(sys_eventfd_signal(fd), ==, 0);
-	fail_nth("preadv2", 1, EINTR);
-	CHECK_INT(sys_eventfd_clear(fd), ==, 0);
-	fail_nth("preadv2", 1, EAGAIN);
-	CHECK_INT(sys_eventfd_clear(fd), ==, -EAGAIN);
 	CHECK(!next.fn);
 }
 
