@@ -176,11 +176,27 @@ static void do_timer(unsigned n)
 	}
 }
 
-/* ---- posts by another thread on another processor, while this worker does not sleep */
+/* ---- by another thread on another processor, while this worker does not sleep */
+static cpu_set_t cpus; /* where the program may run: a thread of the worker's is bound like it */
+
+static pthread_t start_elsewhere(void *(*fn)(void *arg))
+{
+	pthread_attr_t attr;
+	pthread_t id;
+	cpu_set_t others = cpus;
+
+	CPU_CLR((size_t)sched_getcpu(), &others);
+	if (CPU_COUNT(&others) == 0)
+		others = cpus;
+	must(-pthread_attr_init(&attr), "thread");
+	must(-pthread_attr_setaffinity_np(&attr, sizeof others, &others), "thread");
+	must(-pthread_create(&id, &attr, fn, NULL), "thread");
+	pthread_attr_destroy(&attr);
+	return id;
+}
+
 static struct {
 	rln_runtime *rt;
-	cpu_set_t cpus; /* where the program may run: a thread of the worker's would be bound like
-			   it */
 	unsigned n;
 	double ns;
 	atomic_uint arrived;
@@ -207,23 +223,36 @@ static void *poster(void *arg)
 
 static void do_post(unsigned n)
 {
-	pthread_attr_t attr;
-	pthread_t id;
-	cpu_set_t others = posts.cpus;
-
-	CPU_CLR((size_t)sched_getcpu(), &others);
-	if (CPU_COUNT(&others) == 0)
-		others = posts.cpus;
-	must(-pthread_attr_init(&attr), "thread");
-	must(-pthread_attr_setaffinity_np(&attr, sizeof others, &others), "thread");
 	posts.n = n;
 	atomic_store(&posts.arrived, 0);
 	atomic_store(&posts.ended, false);
-	must(-pthread_create(&id, &attr, poster, NULL), "thread");
-	pthread_attr_destroy(&attr);
+	pthread_t id = start_elsewhere(poster);
 	while (!atomic_load(&posts.ended) || atomic_load(&posts.arrived) < n)
 		must(rln_yield(), "yield");
 	pthread_join(id, NULL);
+}
+
+static rln_xchan *wire;
+
+static void *sender(void *arg)
+{
+	for (unsigned i = 0; i < posts.n; i++)
+		while (rln_xchan_try_send(wire, &i) < 0)
+			; /* full */
+	return arg;
+}
+
+static void do_xchan(unsigned n)
+{
+	unsigned item;
+
+	must(rln_xchan_new(NULL, 0, sizeof item, 1 << 16, &wire), "channel");
+	posts.n = n;
+	pthread_t id = start_elsewhere(sender);
+	for (; n; n--)
+		must(rln_xchan_recv(wire, &item), "recv");
+	pthread_join(id, NULL);
+	rln_xchan_unref(wire);
 }
 
 /* ---- all of them */
@@ -241,6 +270,7 @@ static const struct bench {
 	{ "scope begin+end", do_scope, 500000, 1 },
 	{ "lock+unlock", do_mutex, 500000, 1 },
 	{ "post from a thread, awake", do_post, 100000, 1 },
+	{ "xchan from a thread: send+recv", do_xchan, 200000, 1 },
 	{ "timer start+stop, a million armed", do_timer, 500000, 1 },
 };
 
@@ -296,7 +326,7 @@ static int run(void)
 {
 	rln_config c = { .workers = 1, .main = all };
 
-	must(sched_getaffinity(0, sizeof posts.cpus, &posts.cpus) ? -errno : 0, "affinity");
+	must(sched_getaffinity(0, sizeof cpus, &cpus) ? -errno : 0, "affinity");
 	must(rln_start(&c, &posts.rt), "start");
 	return rln_wait(posts.rt);
 }
