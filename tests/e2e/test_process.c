@@ -558,7 +558,7 @@ TASK_TEST(process_released_ones_hold_no_place)
 	int pid[40];
 
 	for (int i = 0; i < 40; i++) {
-		rln_proc p = start(i % 2 ? ARGV("true") : SH("read line; exit 3"));
+		rln_proc p = start(i % 2 ? ARGV("true") : SH("exit 3"));
 		handle[i] = p.h;
 		pid[i] = rln_proc_pid(p);
 		for (int j = 0; j < i; j++)
