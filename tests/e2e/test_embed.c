@@ -78,7 +78,7 @@ TEST(embed_many_that_become_ready_at_once_are_all_served)
 }
 
 /* ---- messages of other threads */
-enum { POSTERS = 2, POSTS = 10000 };
+enum { POSTERS = 2, POSTS = 3000 };
 
 struct poster {
 	struct host *h;
