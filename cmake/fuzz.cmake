@@ -2,7 +2,7 @@
 # over the simulated kernel. Only with clang, and only by the preset "fuzz".
 add_custom_target(fuzz)
 set(fuzz_list "")
-set(fuzz_sim conn) # these run over the simulated kernel
+set(fuzz_sim conn sync) # these run over the simulated kernel
 
 file(GLOB fuzz_files CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/fuzz/fuzz_*.c")
 foreach(file ${fuzz_files})
