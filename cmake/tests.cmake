@@ -113,6 +113,9 @@ file(GLOB driver_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/sim/driv
 if(sim_sources AND driver_sources)
 	add_executable(sim_driver ${driver_sources})
 	ringline_flags(sim_driver)
+	if(RINGLINE_SANITIZE MATCHES "address")
+		target_compile_options(sim_driver PRIVATE -O2) # as the simulator
+	endif()
 	target_include_directories(sim_driver PRIVATE "${PROJECT_SOURCE_DIR}/tests"
 		"${PROJECT_SOURCE_DIR}/tests/sim" "${PROJECT_SOURCE_DIR}/include"
 		"${PROJECT_SOURCE_DIR}/src")

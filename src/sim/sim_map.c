@@ -103,7 +103,8 @@ static bool kept_take(struct world *w, struct sim_map *m)
 	check_filled(w, &kept[i]);
 	*m = kept[i];
 	kept_forget(i);
-	mem_user(m->base, handed_out(m));
+	if (is_small(m)) /* of a slab each stack, by the task that begins on it */
+		mem_user(m->base, m->bytes);
 	if (!(m->flags & SYS_MAP_STACK))
 		memset(m->base, 0, m->bytes);
 	m->asked = 0;

@@ -48,7 +48,7 @@ bool alloc_fails(struct world *w)
 	return ++w->stats.allocs == w->cfg.fail_alloc;
 }
 
-static void *alloc_new(size_t align, size_t n)
+static void *alloc_new(size_t align, size_t n, bool zero)
 {
 	struct world *w = world_current();
 	size_t head = sizeof(struct sim_alloc);
@@ -60,7 +60,7 @@ static void *alloc_new(size_t align, size_t n)
 	align = align < 16 ? 16 : align;
 	head = (head + align - 1) / align * align;
 	if (align == 16)
-		base = malloc(head + n);
+		base = zero ? calloc(1, head + n) : malloc(head + n);
 	else if (posix_memalign((void **)&base, align, head + n))
 		base = NULL;
 	if (!base)
@@ -76,7 +76,7 @@ static void *alloc_new(size_t align, size_t n)
 
 void *sys_alloc(size_t n)
 {
-	void *p = alloc_new(16, n);
+	void *p = alloc_new(16, n, false);
 
 	if (p)
 		memset(p, 0xa5, n < 4096 ? n : 4096);
@@ -85,16 +85,12 @@ void *sys_alloc(size_t n)
 
 void *sys_zalloc(size_t n)
 {
-	void *p = alloc_new(16, n);
-
-	if (p)
-		memset(p, 0, n);
-	return p;
+	return alloc_new(16, n, true);
 }
 
 void *sys_alloc_aligned(size_t align, size_t n)
 {
-	return alloc_new(align, n);
+	return alloc_new(align, n, false);
 }
 
 void sys_free(void *p)
