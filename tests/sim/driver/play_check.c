@@ -146,7 +146,7 @@ void check_turn(unsigned i)
 static bool cut_short(void)
 {
 	for (unsigned i = 0; i < play.workers; i++)
-		if (play.rig.worker[i].cut_short)
+		if (play.rig.worker[i].drain_due)
 			return true;
 	return false;
 }
