@@ -559,6 +559,46 @@ static void fail_outside(void)
 	rln_sim_fail("by %s", "myself");
 }
 
+/* ---- a runtime without a thread of its own */
+static int sleeps_and_returns_3(void *arg)
+{
+	(void)arg;
+	return rln_sleep(RLN_MS(5)) < 0 ? 1 : 3;
+}
+
+static int embeds(void *arg)
+{
+	const rln_config c = { .embed = true, .main = sleeps_and_returns_3 };
+	rln_runtime *rt;
+	unsigned *steps = arg;
+	int e = rln_main(&c);
+
+	if (e != 3)
+		rln_sim_fail("rln_main: %d", e);
+	e = rln_start(&c, &rt);
+	if (e)
+		rln_sim_fail("rln_start: %d", e);
+	for (; rln_step(rt) != RLN_STEP_OVER; ++*steps)
+		rln_sim_sleep(RLN_US(300));
+	e = rln_wait(rt);
+	if (e)
+		rln_sim_fail("rln_wait: %d", e);
+	return 0;
+}
+
+TEST(sim_run_steps_an_embedded_runtime)
+{
+	unsigned steps = 0;
+	rln_sim_result r;
+
+	for (uint64_t seed = 1; seed <= 100; seed++) {
+		rln_sim_config c = { .main = embeds, .arg = &steps, .seed = seed };
+
+		CHECK_INT(rln_sim_run(&c, &r), ==, 0);
+	}
+	CHECK_INT(steps, >, 100);
+}
+
 TEST(sim_api_misuse_has_its_errors)
 {
 	rln_sim_config good = { .main = pass }, bad = good;
