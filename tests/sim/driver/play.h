@@ -60,6 +60,7 @@ struct play {
 	struct lane lane[RIG_WORKERS][RIG_WORKERS];
 	unsigned opened, closed; /* handlers told of a connection; on_close */
 	unsigned tasks, tasks_ended;
+	rln_conn seen[RIG_WORKERS]; /* one it has served */
 	unsigned go_asked, go_run, gifts;
 	unsigned bufs; /* rln_bufs on their way to be released elsewhere */
 	unsigned timers, timers_fired;

@@ -27,7 +27,7 @@ static struct {
 	rln_oneshot result;
 	intptr_t value;
 	bool abandons;
-	rln_notify news;
+	rln_notify news, once;
 	unsigned signals;
 	bool news_over;
 	unsigned waiters, waiting, heard;
@@ -99,7 +99,8 @@ static int next_item(struct item *i)
 
 	*i = none;
 	if (play_chance(2)) {
-		e = RLN_WITHIN(a_while(), rln_xchan_recv(across.x, i));
+		e = RLN_WITHIN(play_chance(2) ? RLN_FOREVER : a_while(),
+			       rln_xchan_recv(across.x, i));
 	} else {
 		rln_arm arm[2] = { rln_on_xrecv(across.x, i), rln_on_after(a_while()) };
 		which = rln_select(arm, 2);
@@ -201,8 +202,13 @@ static void news(void)
 	rln_notify_init(&across.news);
 	if (!go_to((unsigned)play_rand(play.workers), notifier, NULL))
 		across.news_over = true;
-	while (!across.news_over && (e = rln_notify_wait(&across.news)) == 0)
+	while (!across.news_over && (e = rln_notify_wait(&across.news)) == 0) {
 		taken++;
+		if (play_chance(2)) /* and what comes now is kept */
+			e = rln_sleep(a_while());
+		if (e < 0)
+			break;
+	}
 	if (e < 0) {
 		must_stop(e, "rln_notify_wait");
 		return; /* somebody may still signal */
@@ -211,6 +217,31 @@ static void news(void)
 		world_violates(play.w, PROP_P1, "%u signals taken of %u", taken,
 			       across.signals + 1);
 	rln_notify_fini(&across.news);
+}
+
+/* One signal, and whoever waits for it may be late. */
+static int one_signal(void *arg)
+{
+	(void)arg;
+	begun();
+	(void)rln_sleep(a_while());
+	rln_notify_signal(&across.once);
+	return ended();
+}
+
+static void late_news(void)
+{
+	int e;
+
+	rln_notify_init(&across.once);
+	if (!go_to((unsigned)play_rand(play.workers), one_signal, NULL))
+		return;
+	e = rln_sleep(a_while());
+	e = e ? e : rln_notify_wait(&across.once);
+	if (e)
+		must_stop(e, "rln_notify_wait");
+	else
+		rln_notify_fini(&across.once);
 }
 
 /* ---- signals of the process: one ends the waits of all */
@@ -304,12 +335,13 @@ static void naps(void)
 /* ---- the meeting */
 static int host(void *arg)
 {
-	static void (*const what[])(void) = { channel, result, news, signals, jobs, naps };
-	unsigned first = (unsigned)play_rand(6), n = 1 + (unsigned)play_rand(3);
+	static void (*const what[])(
+		void) = { channel, result, news, late_news, signals, jobs, naps };
+	unsigned first = (unsigned)play_rand(7), n = 1 + (unsigned)play_rand(3);
 
 	(void)arg;
 	for (unsigned i = 0; i < n && !rln_cancelled(); i++)
-		what[(first + i) % 6]();
+		what[(first + i) % 7]();
 	return ended();
 }
 

@@ -108,12 +108,23 @@ static size_t own_receive(const struct worker *wk, const struct conn *c)
 	return s.window;
 }
 
+/* P9: who waits for the other end before a close does so for two seconds without a byte. */
+static void check_linger(const struct worker *wk, const struct conn *c)
+{
+	int64_t due = c->last_rx_ns + RLN_SEC(2), before = play.began[wk->index][1];
+
+	if (c->life == LIFE_CLOSING && c->phase == CLOSE_LINGER && before > due + RLN_MS(1))
+		world_violates(play.w, PROP_P9, "a close lingers %lld ns too long",
+			       (long long)(before - due));
+}
+
 static void check_conn(struct conn *c, void *ctx)
 {
 	const struct worker *wk = ctx;
 	const struct io *io = c->io;
 	size_t late = (size_t)io->bufs.capacity * io->bufs.buf_bytes, in, out;
 
+	check_linger(wk, c);
 	if (c->life != LIFE_OPEN)
 		return;
 	check_receives(c);

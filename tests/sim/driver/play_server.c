@@ -150,6 +150,7 @@ static void task_echo(rln_conn c, void *arg)
 	uint8_t *own __attribute__((cleanup(rig_free_bytes))) = malloc(RIG_OWN_BYTES);
 
 	play.opened += !arg;
+	play.seen[rln_worker()] = c;
 	if (play.rude && play_chance(3))
 		beside(c, false);
 	while (echo_once(c, own) > 0) {

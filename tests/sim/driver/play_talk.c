@@ -58,6 +58,8 @@ static int visitor(void *arg)
 	play.go_run++;
 	if (*home == rln_worker())
 		world_violates(play.w, PROP_P1, "rln_go_on stayed at home");
+	if (play.seen[*home].h && rln_close(play.seen[*home]) != -EXDEV)
+		world_violates(play.w, PROP_P1, "a handle of another worker closes");
 	(void)rln_sleep((rln_ns)play_rand(100000));
 	note_send((unsigned)play_rand(3));
 	return 0;

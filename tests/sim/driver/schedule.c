@@ -368,7 +368,8 @@ static void prepare(uint64_t seed, const struct tweak *t)
 	play.workers = t->one_worker ? 1 : play.storm ? 2 : play.workers;
 	play.rude = !play.strict && play_chance(2);
 	play.deadlines = play.storm || play_chance(2);
-	play.stop_at = play.strict || play_rand(3) ? UINT_MAX : (unsigned)play_rand(400);
+	play.stop_at =
+		play.strict || play_rand(play.storm ? 2 : 3) ? UINT_MAX : (unsigned)play_rand(400);
 	play.extra = play_chance(2);
 	play.decline = play.extra && play_chance(4);
 	play.late = play.extra && !play.decline && play_chance(3);
