@@ -147,6 +147,30 @@ TEST(give_on_its_way_to_a_worker_that_cancels_everything_ends_there)
 		CHECK_INT(arrived, >, n / 4);
 }
 
+/* One more is announced, by a worker that cannot submit it yet. */
+TEST(give_on_its_way_keeps_its_worker_from_stopping)
+{
+	uint64_t first = seed_first(), n = seed_count(10);
+
+	for (uint64_t seed = first; seed < first + n; seed++) {
+		begin(seed, true);
+		atomic_fetch_add(&other()->gifts, 1);
+		rig_shutdown(&t.r);
+		peer_close(t.peer);
+		for (unsigned i = 0; i < LINGER_TURNS; i++) {
+			if (!t.ends)
+				turn(t.from);
+			CHECK(!rig_turn(&t.r, 1 - t.from, world_now(t.w) + RLN_MS(1)));
+		}
+		CHECK_INT(t.ends, ==, 1);
+		atomic_fetch_sub(&other()->gifts, 1);
+		rig_stop(&t.r);
+		rig_check_quiet(t.w);
+		world_enter(NULL);
+		world_free(t.w);
+	}
+}
+
 TEST(give_where_the_kernel_cannot_leaves_it_where_it_is)
 {
 	uint64_t first = seed_first(), n = seed_count(10);
