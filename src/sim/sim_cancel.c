@@ -1,7 +1,7 @@
 /*
  * Cancelling, as measured on Linux: what has run but is not posted yet is not found; a partial
  * transfer ends with its count; what a worker thread of the kernel runs answers -EALREADY and ends
- * when it likes, at times with its own result.
+ * when it likes, at times with its own result, at times not at all.
  */
 #include "sim/sim.h"
 #include <errno.h>
@@ -45,6 +45,19 @@ int req_cancel(struct sim_req *q)
 	return 0;
 }
 
+/*
+ * The worker thread found nothing to do and is about to let the request wait for its file: the
+ * cancel comes too late for the one and too early for the other.
+ */
+static bool cancel_lost(struct sim_req *q)
+{
+	if (!q->punted || q->cancel_at || steady(q) || req_multishot(q) || !chance(q->ring->w, 8))
+		return false;
+	q->punted = false;
+	hit_req(q, HIT_CANCEL_LATE);
+	return true;
+}
+
 struct match {
 	uint64_t user_data;
 	unsigned flags, opcode;
@@ -80,7 +93,7 @@ static int cancel_matching(struct sim_ring *r, const struct match *m, const stru
 		/* Finishing q may finish its link timeout, the next of the list. */
 		if (q->timeout && t == &q->timeout->node)
 			t = t->next;
-		err = req_cancel(q);
+		err = self && cancel_lost(q) ? -EALREADY : req_cancel(q);
 		if (err == -ENOENT)
 			continue;
 		late = err ? err : late;
