@@ -54,21 +54,30 @@ void caps_probe(const struct ring_kernel *k, struct caps *out)
 		out->ok = caps_verdict(out, &out->why) == 0;
 }
 
-const struct caps *caps_get(void)
+bool caps_passes(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ||
+	       err == -EAGAIN;
+}
+
+const struct caps *caps_get(struct caps *now)
 {
 	static _Atomic int state;
-	static struct caps caps;
-	int expected = UNPROBED;
+	static struct caps kept;
 
-	if (atomic_load_explicit(&state, memory_order_acquire) == PROBED)
-		return &caps;
-	if (atomic_compare_exchange_strong(&state, &expected, PROBING)) {
-		caps_probe(&ring_kernel_uring, &caps);
+	while (atomic_load_explicit(&state, memory_order_acquire) != PROBED) {
+		int expected = UNPROBED;
+
+		/* Rare and short: somebody else is at it, for milliseconds. */
+		if (!atomic_compare_exchange_strong(&state, &expected, PROBING))
+			continue;
+		caps_probe(&ring_kernel_uring, now);
+		if (!now->ok && caps_passes(now->why.err)) {
+			atomic_store_explicit(&state, UNPROBED, memory_order_release);
+			return now;
+		}
+		kept = *now;
 		atomic_store_explicit(&state, PROBED, memory_order_release);
-		return &caps;
 	}
-	/* Rare and short: somebody else is at it, for milliseconds. */
-	while (atomic_load_explicit(&state, memory_order_acquire) != PROBED)
-		;
-	return &caps;
+	return &kept;
 }

@@ -64,7 +64,11 @@ struct caps {
 
 /* Probe through k. Takes a few milliseconds on Linux, needs no privilege, leaves nothing behind. */
 void caps_probe(const struct ring_kernel *k, struct caps *out);
-/* The real kernel's caps, probed once per process; any thread. */
-const struct caps *caps_get(void);
+/*
+ * The real kernel's caps, probed once per process; any thread. A probe that failed for a passing
+ * reason (no descriptor, no memory) is not kept: then what it says stands in *now, and the next
+ * call tries again.
+ */
+const struct caps *caps_get(struct caps *now);
 
 #endif

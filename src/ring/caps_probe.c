@@ -18,6 +18,8 @@
 #define PROBE_BUFS 8
 #define PROBE_GROUP 0
 #define PROBE_CONNS 3
+#define PROBE_FILES 16	    /* about what it has open at a time */
+#define PROBE_BYTES 1048576 /* and mapped */
 
 /* user_data of the probe's own operations: where the result is kept. */
 enum tag {
@@ -47,6 +49,7 @@ struct probe {
 	int listener;
 	int client[PROBE_CONNS]; /* ordinary fds, -1: none */
 	int slot[PROBE_CONNS];	 /* the direct descriptor at the other end */
+	int lacked;		 /* what was to be tried was not, for want of this */
 	struct caps *caps;
 };
 
@@ -106,6 +109,14 @@ static int probe_run(struct probe *p, struct io_uring_sqe *sqe)
 	return probe_wait(p, TAG_ONE, 1) ? p->at[TAG_ONE].res : -ETIME;
 }
 
+/* err as it is; one that is no answer of the kernel's is kept: what it hides is not "missing". */
+static int probe_saw(struct probe *p, int err)
+{
+	if (caps_passes(err))
+		p->lacked = err;
+	return err;
+}
+
 static void on_slot(struct io_uring_sqe *sqe)
 {
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
@@ -116,8 +127,10 @@ static void probe_opcodes(struct probe *p)
 	enum { MAX = sizeof p->caps->opcodes };
 	struct io_uring_probe *table = sys_zalloc(sizeof *table + MAX * sizeof table->ops[0]);
 
-	if (!table)
+	if (!table) {
+		p->lacked = -ENOMEM;
 		return;
+	}
 	if (ring_register(&p->ring, IORING_REGISTER_PROBE, table, MAX) < 0)
 		table->ops_len = 0;
 	for (unsigned i = 0; i < MAX && i < table->ops_len; i++) {
@@ -139,8 +152,10 @@ static bool try_bufring_inc(struct probe *p)
 	int err;
 	void *mem = sys_map(bytes, 0, &err);
 
-	if (!mem)
+	if (!mem) {
+		probe_saw(p, err);
 		return false;
+	}
 	reg.ring_addr = (uint64_t)(uintptr_t)mem;
 	err = ring_register(&p->ring, IORING_REGISTER_PBUF_RING, &reg, 1);
 	if (err >= 0) {
@@ -161,27 +176,29 @@ static bool try_nop_inject(struct probe *p)
 	return probe_run(p, sqe) == 42;
 }
 
-static bool try_wide_ring(const struct ring_kernel *k)
+static bool try_wide_ring(struct probe *p, const struct ring_kernel *k)
 {
 	struct ring_config cfg = {
 		.kernel = k, .sq_entries = 2, .cq_entries = 4, .wide = true, .sqpoll_cpu = -1
 	};
 	struct ring r;
 
-	if (ring_open(&r, &cfg, NULL) < 0)
+	if (probe_saw(p, ring_open(&r, &cfg, NULL)) < 0)
 		return false;
 	ring_close(&r);
 	return true;
 }
 
-static bool try_guard_install(void)
+static bool try_guard_install(struct probe *p)
 {
 	size_t bytes = sys_page_size();
 	int err;
 	void *mem = sys_map(bytes, SYS_MAP_NORESERVE, &err);
 
-	if (!mem)
+	if (!mem) {
+		probe_saw(p, err);
 		return false;
+	}
 	err = sys_advise(mem, bytes, RU_MADV_GUARD_INSTALL);
 	sys_unmap(mem, bytes);
 	return err >= 0;
@@ -192,7 +209,7 @@ static void probe_listen(struct probe *p, struct sockaddr_storage *sa, socklen_t
 {
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	struct io_uring_sqe *sqe;
-	int fd = sys_socket(AF_INET, SOCK_STREAM, 0);
+	int fd = probe_saw(p, sys_socket(AF_INET, SOCK_STREAM, 0));
 
 	if (fd < 0)
 		return;
@@ -218,12 +235,12 @@ static void probe_connect(struct probe *p)
 	if (p->listener < 0)
 		return;
 	for (unsigned i = 0; i < PROBE_CONNS; i++) {
-		int fd = sys_socket(AF_INET, SOCK_STREAM, 0);
+		int fd = probe_saw(p, sys_socket(AF_INET, SOCK_STREAM, 0));
 
 		p->client[i] = fd;
 		sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 		if (fd < 0 || sys_connect(fd, (struct sockaddr *)&sa, n) < 0 ||
-		    !probe_wait(p, TAG_ACCEPT, i + 1) || o->res < 0)
+		    !probe_wait(p, TAG_ACCEPT, i + 1) || probe_saw(p, o->res) < 0)
 			return;
 		p->slot[i] = o->res;
 		p->caps->multishot_accept |= !!(o->flags & IORING_CQE_F_MORE);
@@ -340,7 +357,7 @@ static bool try_fd_install(struct probe *p)
 
 	io_uring_prep_rw(RU_OP_FIXED_FD_INSTALL, sqe, p->slot[1], NULL, 0, 0);
 	on_slot(sqe);
-	fd = probe_run(p, sqe);
+	fd = probe_saw(p, probe_run(p, sqe));
 	if (fd >= 0)
 		sys_close(fd);
 	return fd >= 0;
@@ -410,7 +427,7 @@ static void probe_messages(struct probe *p, const struct ring_kernel *k)
 		.kernel = k, .sq_entries = 2, .cq_entries = 4, .sqpoll_cpu = -1
 	};
 
-	if (ring_open(&p->second, &cfg, NULL) < 0)
+	if (probe_saw(p, ring_open(&p->second, &cfg, NULL)) < 0)
 		return;
 	if (ring_enable(&p->second, NULL) == 0) {
 		p->caps->msg_ring = try_msg_ring(p);
@@ -492,16 +509,21 @@ int caps_try_all(const struct ring_kernel *k, struct caps *out)
 		return err;
 	}
 	probe_opcodes(&p);
-	out->guard_install = try_guard_install();
-	out->wide_ring = try_wide_ring(k);
+	out->guard_install = try_guard_install(&p);
+	out->wide_ring = try_wide_ring(&p, k);
 	out->nop_inject = try_nop_inject(&p);
 	out->bufring_inc = try_bufring_inc(&p);
-	out->bufring = bufring_open(&p.bufs, &p.ring, PROBE_GROUP, PROBE_BUFS, PROBE_BUFS,
-				    PROBE_BUF_BYTES, NULL) == 0;
-	out->direct_alloc = files_open(&p.files, &p.ring, 2 * PROBE_CONNS, 1, NULL) == 0;
+	err = bufring_open(&p.bufs, &p.ring, PROBE_GROUP, PROBE_BUFS, PROBE_BUFS, PROBE_BUF_BYTES,
+			   NULL);
+	out->bufring = probe_saw(&p, err) == 0;
+	err = files_open(&p.files, &p.ring, 2 * PROBE_CONNS, 1, NULL);
+	out->direct_alloc = probe_saw(&p, err) == 0;
 	if (out->bufring && out->direct_alloc)
 		probe_connections(&p);
 	probe_messages(&p, k);
 	probe_close(&p);
+	if (p.lacked)
+		return diag_ring(&out->why, p.lacked, "trying what io_uring can do here",
+				 PROBE_BYTES, PROBE_FILES);
 	return 0;
 }

@@ -29,6 +29,7 @@ struct report {
 
 struct facts {
 	const struct caps *caps;
+	struct caps probed;
 	struct config cfg;
 	bool configured, can_start;
 	char kernel[80];
@@ -353,7 +354,7 @@ int rln_doctor(char *buf, size_t cap, bool json)
 			     : "problem     out of memory\n");
 		return 1;
 	}
-	f->caps = caps_get();
+	f->caps = caps_get(&f->probed);
 	resolve_default(f);
 	read_limits(f);
 	if (f->caps->ok)

@@ -400,7 +400,7 @@ int runtime_start(const rln_config *user, size_t cfg_size, size_t opts_size,
 	}
 	rt->shared.rt = rt;
 	rt->shared.cfg = &rt->cfg;
-	rt->shared.caps = env ? env->caps : caps_get();
+	rt->shared.caps = env ? env->caps : caps_get(&rt->probed);
 	rt->shared.send_chunk = env ? env->send_chunk : 0;
 	rt->shared.iov_max = env ? env->iov_max : 0;
 	rt->has_main = rt->cfg.set.main != NULL;

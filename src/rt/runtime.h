@@ -15,6 +15,7 @@ struct rln_runtime {
 	unsigned ready;		     /* workers that have reported */
 	int start_err;
 	struct diag why;
+	struct caps probed; /* for caps_get() */
 	enum { RT_PREPARING, RT_GO, RT_ABORT } order;
 	int main_result;
 	bool has_main;

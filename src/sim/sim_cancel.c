@@ -6,6 +6,11 @@
 #include "sim/sim.h"
 #include <errno.h>
 
+static bool is_timer(const struct sim_req *q)
+{
+	return q->sqe.opcode == IORING_OP_TIMEOUT || q->sqe.opcode == IORING_OP_LINK_TIMEOUT;
+}
+
 /*
  * What a worker thread has begun to do with a file comes to its own end, and what a device does is
  * not found. What still waits for a worker thread is cancelled.
@@ -18,8 +23,6 @@ static bool steady(const struct sim_req *q)
 int req_cancel(struct sim_req *q)
 {
 	struct world *w = q->ring->w;
-	unsigned opc = q->sqe.opcode;
-	bool timer = opc == IORING_OP_TIMEOUT || opc == IORING_OP_LINK_TIMEOUT;
 
 	if (q->cancel_at)
 		return -EALREADY;
@@ -28,13 +31,13 @@ int req_cancel(struct sim_req *q)
 	if (steady(q) && chance(w, 2)) {
 		return -EALREADY;
 	}
-	if (!timer && !steady(q) && !req_multishot(q) &&
+	if (!is_timer(q) && !steady(q) && !req_multishot(q) &&
 	    (fault(w, FAULT_CANCEL_LATE) || (q->punted && chance(w, 2)))) {
 		q->cancel_at = w->now + latency(w);
 		hit_req(q, HIT_CANCEL_LATE);
 		return -EALREADY;
 	}
-	if (timer)
+	if (is_timer(q))
 		timeout_end(q);
 	hit_req(q, q->done ? HIT_CANCEL_PART : HIT_CANCEL);
 	if (q->done) {
@@ -46,12 +49,20 @@ int req_cancel(struct sim_req *q)
 }
 
 /*
- * The worker thread found nothing to do and is about to let the request wait for its file: the
- * cancel comes too late for the one and too early for the other.
+ * The worker thread found nothing to do and is about to let the request wait for its socket: the
+ * cancel comes too late for the one and too early for the other. A poll never gets there.
  */
+static bool may_be_lost(const struct sim_req *q)
+{
+	return q->file && q->file->kind == SIM_SOCK && q->sqe.opcode != IORING_OP_POLL_ADD &&
+	       !req_multishot(q) && !q->cancel_at;
+}
+
 static bool cancel_lost(struct sim_req *q)
 {
-	if (!q->punted || q->cancel_at || steady(q) || req_multishot(q) || !chance(q->ring->w, 8))
+	struct world *w = q->ring->w;
+
+	if (!may_be_lost(q) || !chance(w, 8) || (!q->punted && !fault(w, FAULT_CANCEL_LATE)))
 		return false;
 	q->punted = false;
 	hit_req(q, HIT_CANCEL_LATE);

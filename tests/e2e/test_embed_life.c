@@ -87,7 +87,6 @@ TEST(embed_start_out_of_descriptors_leaves_nothing)
 
 	l.addr = "127.0.0.1:0";
 	l.max_conns = 8;
-	CHECK_INT(rln_main(&(rln_config){ .embed = true, .main = nothing }), ==, 0); /* probes */
 	EVENTUALLY(open_fds() == before);
 	CHECK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 64, 64 }) == 0);
 	while (!rt) {

@@ -206,6 +206,12 @@ static void check_cells(const char *out)
 	CHECK(!never(out, "STALL", "OPEN"));
 }
 
+/* Marks count where RLN_DEBUG is, and in the preset sim. */
+static bool has_marks(const char *out)
+{
+	return !strstr(out, "\nmarks 0 of 0");
+}
+
 static void check_marks(const char *out)
 {
 	unsigned hit, all;
@@ -228,6 +234,8 @@ TEST_LIMIT(driver_cells_and_marks_are_reached, 60)
 	CHECK_INT(driver("--runs 2000 --cells --quiet", out, sizeof(out)), ==, 0);
 	CHECK(!strstr(out, "WRONG")); /* the tables of what cannot be are true */
 	check_cells(out);
+	if (!has_marks(out))
+		SKIP("the marks of a product are nothing");
 	check_marks(out);
 }
 
@@ -242,6 +250,8 @@ TEST_LIMIT(driver_cells_and_marks_that_nothing_reaches_are_named, 60)
 	CHECK(never(out, "SHORT_RECV", "OPEN"));
 	CHECK(never(out, "SHORT_RECV", "MULTI"));
 	CHECK(!never(out, "SHORT_SEND", "OPEN"));
+	if (!has_marks(out))
+		SKIP("the marks of a product are nothing");
 	CHECK_INT(reached(out, "enter-submits-a-part"), ==, 0);
 	CHECK_HAS(out, "  never: enter-submits-a-part\n");
 }

@@ -69,7 +69,7 @@ static void rig_up(void)
 	CHECK_INT(config_resolve(&cfg, sizeof cfg, sizeof(rln_listen_opts), &rig.rt.cfg, &why), ==,
 		  0);
 	rig.rt.shared.cfg = &rig.rt.cfg;
-	rig.rt.shared.caps = caps_get();
+	rig.rt.shared.caps = caps_get(&rig.rt.probed);
 	if (!rig.rt.shared.caps->ok)
 		SKIP("%s", rig.rt.shared.caps->why.line);
 	rig.rt.shared.rt = &rig.rt;

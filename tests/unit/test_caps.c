@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static int fds_open(void)
@@ -63,7 +64,8 @@ TEST(caps_probe_finds_this_kernel_and_leaves_nothing)
 
 TEST(caps_probe_agrees_with_what_newer_kernels_have)
 {
-	const struct caps *c = caps_get();
+	struct caps now;
+	const struct caps *c = caps_get(&now);
 
 	/* RECV_ZC came with 6.15: whoever has it has all that came before. */
 	if (!c->opcodes[RU_OP_RECV_ZC])
@@ -80,17 +82,21 @@ TEST(caps_probe_agrees_with_what_newer_kernels_have)
 
 TEST(caps_get_is_one_probe)
 {
-	const struct caps *a = caps_get();
+	struct caps now;
+	const struct caps *a = caps_get(&now);
 	int before = fds_open();
 
-	CHECK(caps_get() == a);
+	CHECK(a != &now);
+	CHECK(caps_get(&now) == a);
 	CHECK(a->ok);
 	CHECK_INT(fds_open(), ==, before);
 }
 
 static void get_caps(void *arg)
 {
-	*(const struct caps **)arg = caps_get();
+	struct caps now;
+
+	*(const struct caps **)arg = caps_get(&now);
 }
 
 TEST(caps_get_from_many_threads_is_one_probe)
@@ -277,4 +283,38 @@ TEST(diag_every_cause_has_a_remedy)
 	}
 	CHECK_INT(diag_ring(NULL, -EPERM, "step", 0, 0), ==, -EPERM);
 	CHECK_INT(diag_set(NULL, -5, "x"), ==, -5);
+}
+
+/* Short of descriptors by ever fewer: what cannot be tried is not taken for missing, nor for good.
+ */
+TEST(caps_probe_without_descriptors_says_so_and_is_tried_again)
+{
+	enum { LIMIT = 64 };
+	const struct caps *got;
+	struct caps now, all;
+	unsigned failed = 0;
+
+	caps_probe(&ring_kernel_uring, &all);
+	CHECK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ LIMIT, LIMIT }) == 0);
+	do {
+		int fill[LIMIT], filled = 0;
+
+		while ((fill[filled] = dup(0)) >= 0)
+			filled++;
+		CHECK_INT(failed, <, filled);
+		for (unsigned i = 0; i < failed; i++)
+			close(fill[--filled]);
+		got = caps_get(&now);
+		while (filled)
+			close(fill[--filled]);
+		if (got == &now) {
+			CHECK(!got->ok);
+			CHECK_INT(got->why.err, ==, -EMFILE);
+			CHECK_HAS(got->why.line, "EMFILE");
+			failed++;
+		}
+	} while (got == &now);
+	CHECK_INT(failed, >, 3);
+	CHECK(got->ok);
+	CHECK(memcmp(got, &all, sizeof all) == 0);
 }

@@ -164,7 +164,7 @@ static const struct impossible {
 	  "not while anything else is out or wanted" },
 	{ CANCELS, S(PEER), "its question is awaited" },
 	{ H(STALL), S(STARVED), "schedules with few tasks have one worker" },
-	{ H(FIN), S(EOF_HELD) | S(HUP), "its end has come" },
+	{ H(FIN), S(HUP), "its end has come" },
 };
 
 static const char *why_not(unsigned h, unsigned s)
