@@ -15,7 +15,7 @@
 
 enum { CLIENTS = 64 };
 static rln_conn client[CLIENTS];
-static int clients;
+static int clients, served;
 
 static void echo(rln_conn c, void *arg)
 {
@@ -25,7 +25,7 @@ static void echo(rln_conn c, void *arg)
 	(void)arg;
 	if (clients == CLIENTS)
 		return;
-	client[clients++] = c;
+	client[clients++] = c, served++;
 	while (rln_recv(c, &v) > 0)
 		if (rln_send(c, v.data, v.len) < 0)
 			break;
@@ -92,8 +92,8 @@ int main(int argc, char **argv)
 			to_all(rt, text, (size_t)n);
 		else if (e.data.fd == STDIN_FILENO)
 			epoll_ctl(ep, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
-		else if (clients != told)
-			printf("%d clients\n", told = clients);
+		else if (served != told)
+			printf("%d clients\n", told = served);
 		fflush(stdout);
 	}
 	return rln_wait(rt);
