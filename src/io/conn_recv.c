@@ -279,6 +279,9 @@ static void recv_error(struct conn *c, int res, bool cancelling)
 	case -EINTR:
 	case -EAGAIN:
 		RLN_MARK("recv-interrupted");
+		/* what made it fall back holds still: no buffer would be found */
+		if (c->recv_mode == RECV_FALLBACK)
+			c->want_fallback = true;
 		break;
 	case -ECANCELED:
 		break; /* ours, or to be tried again by conn_recv_step */
