@@ -307,6 +307,8 @@ enum peer_end peer_end(const struct sim_peer *p);
 size_t peer_received(const struct sim_peer *p);
 /* The byte at a place of the stream that p expects; of no one's if p is NULL. */
 uint8_t peer_poured(const struct sim_peer *p, size_t at);
+/* What comes after that place is not compared: what was to stand there was given up. */
+void peer_gap(struct sim_peer *p, size_t at);
 /* The last one that connected or was connected to; NULL: none. */
 struct sim_peer *world_last_peer(struct world *w);
 

@@ -25,7 +25,7 @@ struct alarm {
 
 struct pour {
 	rln_conn c;
-	const struct sim_peer *peer; /* NULL: it has left already */
+	struct sim_peer *peer; /* NULL: it has left already */
 	size_t left, called, accepted;
 	bool closed; /* by one of us: nothing is accepted any more */
 	bool shared; /* several write: a place that was given out must be sent */

@@ -59,6 +59,8 @@ static ssize_t pour_some(rln_conn c, struct pour *p)
 		p->closed = true;
 		(void)rln_reset(c);
 	}
+	if (r == -ECANCELED && p->shared && p->peer)
+		peer_gap(p->peer, at); /* without effect; what others had queued behind it stays */
 	/* nothing waits between queueing what is copied and the return of the call */
 	if (r > 0 && p->closed && copied && !play.guarded)
 		world_violates(play.w, PROP_P1, "bytes accepted for a closed connection");
