@@ -1,7 +1,7 @@
 /*
  * Cancelling, as measured on Linux: what has run but is not posted yet is not found; a partial
  * transfer ends with its count; what a worker thread of the kernel runs answers -EALREADY and ends
- * when it likes, at times with its own result, at times not at all.
+ * when it likes, at times with its own result; where the world says so, at times not at all.
  */
 #include "sim/sim.h"
 #include <errno.h>
@@ -54,8 +54,8 @@ int req_cancel(struct sim_req *q)
  */
 static bool may_be_lost(const struct sim_req *q)
 {
-	return q->file && q->file->kind == SIM_SOCK && q->sqe.opcode != IORING_OP_POLL_ADD &&
-	       !req_multishot(q) && !q->cancel_at;
+	return q->ring->w->cfg.lost_cancels && q->file && q->file->kind == SIM_SOCK &&
+	       q->sqe.opcode != IORING_OP_POLL_ADD && !req_multishot(q) && !q->cancel_at;
 }
 
 static bool cancel_lost(struct sim_req *q)

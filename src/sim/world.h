@@ -174,7 +174,8 @@ struct world_config {
 	 */
 	void (*on_other)(struct world *w, const struct sim_peer *p, size_t at, const uint8_t *got,
 			 size_t n, void *ctx);
-	bool judge; /* requests in vain and late FINs fail the world: P7, P9 */
+	bool lost_cancels; /* a late cancel may never work: harsher than any kernel has shown */
+	bool judge;	   /* requests in vain and late FINs fail the world: P7, P9 */
 	void *ctx;
 };
 

@@ -327,6 +327,7 @@ static struct world *make_world(uint64_t seed, const struct tweak *t)
 	struct world_config wc = { .on_wait = others_act,
 				   .rings_by_hand = true,
 				   .judge = true,
+				   .lost_cancels = true,
 				   .on_other = order_other,
 				   .on_fail = on_fail,
 				   .on_hit = cells_hit,
