@@ -33,6 +33,7 @@ struct sim_map {
 	 * the ones that this life of the mapping has asked for. */
 	unsigned guards, asked;
 	size_t guard_bytes, stride; /* stride 0: not known yet */
+	size_t poisoned;	    /* up to there, by this life's end or that of one before */
 };
 
 /* Oldest first. Descriptors by value: a thread that ends leaves nothing on the heap. */
@@ -53,11 +54,14 @@ static size_t handed_out(const struct sim_map *m)
 }
 
 /* ---- nobody's memory */
-static void fill(const struct sim_map *m)
+static void fill(struct sim_map *m)
 {
+	size_t n = handed_out(m);
+
 	if (!(m->flags & SYS_MAP_STACK))
 		memset(m->base, GONE, m->bytes);
-	mem_kernel(m->base, handed_out(m));
+	mem_kernel(m->base, n);
+	m->poisoned = n > m->poisoned ? n : m->poisoned;
 }
 
 static void check_filled(struct world *w, const struct sim_map *m)
@@ -83,6 +87,8 @@ static void map_remove(struct sim_map *m)
 	/* The library lifts the poison of its stacks; and a slab's shadow is megabytes. */
 	if (is_small(m) || !(m->flags & SYS_MAP_STACK))
 		mem_user(m->base, m->bytes);
+	else
+		mem_user(m->base, m->poisoned);
 	munmap(m->base, m->bytes);
 }
 
@@ -103,22 +109,23 @@ static bool kept_take(struct world *w, struct sim_map *m)
 	check_filled(w, &kept[i]);
 	*m = kept[i];
 	kept_forget(i);
-	if (is_small(m)) /* of a slab each stack, by the task that begins on it */
+	if (is_small(m)) { /* of a slab each stack, by the task that begins on it */
 		mem_user(m->base, m->bytes);
+		m->poisoned = 0;
+	}
 	if (!(m->flags & SYS_MAP_STACK))
 		memset(m->base, 0, m->bytes);
 	m->asked = 0;
 	return true;
 }
 
-static bool kept_put(const struct sim_map *m)
+static bool kept_put(struct sim_map *m)
 {
 	if (m->flags & SYS_MAP_NONE || m->altered)
 		return false;
 	if (!is_small(m) && (!m->stride || m->guard_bytes > GUARD_MAX))
 		return false;
 	if (kept_count == KEPT) {
-		mem_user(kept[0].base, handed_out(&kept[0]));
 		map_remove(&kept[0]);
 		kept_forget(0);
 	}
