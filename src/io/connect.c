@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/mark.h"
+#include "base/opts.h"
 #include "base/sys.h"
 #include "io/addr.h"
 #include "io/resolve.h"
@@ -188,20 +189,10 @@ static int connect_to(const struct sockaddr *sa, socklen_t n, const rln_connect_
 	return connect_done(c, out);
 }
 
-/* A caller built against an older header gives less, one with a newer header no more than we know.
- */
-static int known_opts(const rln_connect_opts *in, size_t size, rln_connect_opts *out)
+static int read_opts(const rln_connect_opts *in, size_t size, rln_connect_opts *out)
 {
-	memset(out, 0, sizeof *out);
-	if (!in)
-		return 0;
-	for (size_t i = sizeof *out; i < size; i++)
-		if (((const unsigned char *)in)[i])
-			return -E2BIG;
-	memcpy(out, in, size < sizeof *out ? size : sizeof *out);
-	if (out->idle_timeout < 0)
-		return -EINVAL;
-	return 0;
+	int e = opts_copy(out, sizeof *out, in, size);
+	return e ? e : out->idle_timeout < 0 ? -EINVAL : 0;
 }
 
 int rln_connect_addr_sized(const struct sockaddr *sa, socklen_t n, const rln_connect_opts *o,
@@ -211,7 +202,7 @@ int rln_connect_addr_sized(const struct sockaddr *sa, socklen_t n, const rln_con
 	int e = wait_enter("rln_connect_addr");
 
 	if (!e)
-		e = known_opts(o, opts_size, &opts);
+		e = read_opts(o, opts_size, &opts);
 	if (!e && (!sa || !out))
 		e = -EINVAL;
 	return e ? e : connect_to(sa, n, &opts, out);
@@ -238,7 +229,7 @@ int rln_connect_sized(const char *text, const rln_connect_opts *o, size_t opts_s
 	int e = wait_enter("rln_connect");
 
 	if (!e)
-		e = known_opts(o, opts_size, &opts);
+		e = read_opts(o, opts_size, &opts);
 	if (!e && (!text || !out))
 		e = -EINVAL;
 	if (e)

@@ -5,6 +5,7 @@
  */
 #include "io/process.h"
 
+#include "base/opts.h"
 #include "base/sys.h"
 #include "io/io.h"
 #include "ringline/conn.h"
@@ -224,17 +225,10 @@ static int spawn(struct spawning *s, const rln_proc_opts *o)
 	return e;
 }
 
-static int proc_opts(const rln_proc_opts *in, size_t size, rln_proc_opts *out)
+static int read_opts(const rln_proc_opts *in, size_t size, rln_proc_opts *out)
 {
-	const unsigned char *bytes = (const unsigned char *)in;
-
-	memset(out, 0, sizeof *out);
-	for (size_t i = sizeof *out; in && i < size; i++)
-		if (bytes[i])
-			return -E2BIG;
-	if (in)
-		memcpy(out, in, size < sizeof *out ? size : sizeof *out);
-	return out->argv && out->argv[0] ? 0 : -EINVAL;
+	int e = opts_copy(out, sizeof *out, in, size);
+	return e ? e : out->argv && out->argv[0] ? 0 : -EINVAL;
 }
 
 int rln_proc_spawn_sized(const rln_proc_opts *opts, size_t opts_size, rln_proc *out, rln_conn io[3])
@@ -243,7 +237,7 @@ int rln_proc_spawn_sized(const rln_proc_opts *opts, size_t opts_size, rln_proc *
 	int slot, fd, e = wait_enter("rln_proc_spawn");
 
 	if (!e)
-		e = proc_opts(opts, opts_size, &o);
+		e = read_opts(opts, opts_size, &o);
 	if (!e && (!out || (!io && (o.in || o.out || o.err))))
 		e = -EINVAL;
 	if (e)

@@ -3,24 +3,13 @@
  * stands what depends on the machine or on several fields at once.
  */
 #include "rt/config.h"
+#include "base/opts.h"
 #include "base/sys.h"
 #include "rt/config_rules.h"
 #include "rt/cpu.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-int config_copy(void *to, size_t known, const void *from, size_t size)
-{
-	const unsigned char *p = from;
-
-	for (size_t i = known; i < size; i++)
-		if (p[i])
-			return -E2BIG;
-	memset(to, 0, known);
-	memcpy(to, from, size < known ? size : known);
-	return 0;
-}
 
 /* ---- listeners */
 
@@ -131,7 +120,7 @@ static int listeners_resolve(const rln_config *user, size_t opts_size, struct co
 	for (unsigned i = 0; i < c->set.nlisten; i++) {
 		char at[48];
 		rln_listen_opts *set = &c->listener[i].set;
-		int r = config_copy(set, sizeof *set, from + i * opts_size, opts_size);
+		int r = opts_copy(set, sizeof *set, from + i * opts_size, opts_size);
 		if (r < 0)
 			return diag_set(why, r,
 					"ringline: config.listen[%u]: it sets fields this library "
@@ -322,7 +311,7 @@ int config_resolve(const rln_config *user, size_t cfg_size, size_t opts_size, st
 	memset(out, 0, sizeof *out);
 	if (!user || !cfg_size)
 		return diag_set(why, -EINVAL, "ringline: config: NULL; give a zeroed rln_config");
-	if (config_copy(s, sizeof *s, user, cfg_size) < 0)
+	if (opts_copy(s, sizeof *s, user, cfg_size) < 0)
 		return diag_set(why, -E2BIG,
 				"ringline: config: it sets fields this library does not know; use "
 				"the library the program was built for");

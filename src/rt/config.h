@@ -14,10 +14,9 @@
 #define CONFIG_WORKERS_MAX 256 /* handles have 8 bits for the worker */
 #define CONFIG_LISTEN_MAX 64
 #define CONFIG_SLOTS_MAX (1u << 20) /* the kernel's own limit for a descriptor table */
-#define CONFIG_SPARE_SLOTS \
-	64 /* beyond all max_conns, for what is handed over or accepted at run time */
-#define CONFIG_SPARE_ALONE 1024	  /* where no listener is configured */
-#define CONFIG_RECV_BUFS_MAX 8192 /* how far the buffer ring may grow by itself */
+#define CONFIG_SPARE_SLOTS 64	    /* beyond all max_conns: handed over, listeners at run time */
+#define CONFIG_SPARE_ALONE 1024	    /* where no listener is configured */
+#define CONFIG_RECV_BUFS_MAX 8192   /* how far the buffer ring may grow by itself */
 /* Longer durations are cut to this, about 73 years, so that now + duration cannot overflow. */
 #define CONFIG_NS_MAX (INT64_C(1) << 61)
 
@@ -55,11 +54,5 @@ int config_listener_resolve(struct config_listener *l, bool handler, const char 
 			    struct diag *why);
 /* Free what config_resolve() made. */
 void config_fini(struct config *c);
-
-/*
- * Copy a structure of `size` bytes from a caller of another version over one of `known` bytes: what
- * the caller does not have is zero. -E2BIG when it sets bytes beyond the known ones.
- */
-int config_copy(void *to, size_t known, const void *from, size_t size);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/opts.h"
 #include "base/sys.h"
 #include "ringline/listen.h"
 #include "rt/worker.h"
@@ -82,7 +83,7 @@ int rln_listen_sized(const rln_listen_opts *o, size_t opts_size, rln_listener *o
 	d = sys_zalloc(sizeof *d);
 	if (!d)
 		return -ENOMEM;
-	e = config_copy(&d->cfg.set, sizeof d->cfg.set, o, opts_size);
+	e = opts_copy(&d->cfg.set, sizeof d->cfg.set, o, opts_size);
 	if (!e)
 		e = listen_on(w, d, out, &why);
 	if (!e)

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/opts.h"
 #include "base/sys.h"
 #include "ringline/task.h"
 #include "ringline/time.h"
@@ -58,8 +59,7 @@ void worker_message_done(void)
 	atomic_fetch_sub_explicit(&worker_current()->shared->posts, 1, memory_order_relaxed);
 }
 
-/* ---- rln_post: in a cell, as allocating here and freeing there would cost more than all the rest
- */
+/* ---- rln_post: in a cell; allocating here and freeing there would cost more than all the rest */
 struct post {
 	struct inbox_msg msg;
 	void (*fn)(void *arg);
@@ -129,11 +129,11 @@ int rln_go_on_at(rln_runtime *rt, unsigned worker, int (*fn)(void *arg), void *a
 		 const rln_task_opts *o, size_t opts_size, const char *file, int line)
 {
 	struct worker *w;
-	rln_task_opts opts = { 0 };
+	rln_task_opts opts;
 	int e = worker_find(rt, worker, &w);
 
-	if (!e && o)
-		e = config_copy(&opts, sizeof opts, o, opts_size);
+	if (!e)
+		e = opts_copy(&opts, sizeof opts, o, opts_size);
 	if (e || !fn || opts.copy_size > 1 << 20)
 		return e ? e : -EINVAL;
 	struct go *g = sys_zalloc(sizeof *g + opts.copy_size);

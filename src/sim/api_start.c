@@ -3,6 +3,7 @@
  * rt/main.c has them, on the kernel and with the sizes that the seed has drawn.
  */
 #include "base/log.h"
+#include "base/opts.h"
 #include "rt/runtime.h"
 #include "sim/api.h"
 #include <errno.h>
@@ -30,7 +31,7 @@ static int start(const rln_config *cfg, size_t cfg_size, size_t opts_size, rln_r
 	struct sim *s = sim_here();
 	struct runtime_env env = { .caps = &s->caps };
 	rln_config c;
-	int e = config_copy(&c, sizeof(c), cfg, cfg_size);
+	int e = opts_copy(&c, sizeof(c), cfg, cfg_size);
 
 	if (e)
 		return diag_set(why, e, "rln_config is of a newer version than this library");

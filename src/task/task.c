@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mark.h"
+#include "base/opts.h"
 #include "base/sys.h"
 #include "ringline/sync.h"
 #include "task/fiber.h"
@@ -258,17 +259,10 @@ void sched_cancel_all(struct sched *s)
 
 /* ---- public */
 
-/* Newer programs may pass more options than this library knows, as long as they are zero. */
 static int read_opts(const rln_task_opts *o, size_t size, rln_task_opts *out)
 {
-	*out = (rln_task_opts){ 0 };
-	if (!o)
-		return 0;
-	for (size_t i = sizeof *out; i < size; i++)
-		if (((const uint8_t *)o)[i])
-			return -E2BIG;
-	memcpy(out, o, size < sizeof *out ? size : sizeof *out);
-	return out->copy_size && !out->copy ? -EINVAL : 0;
+	int e = opts_copy(out, sizeof *out, o, size);
+	return e ? e : out->copy_size && !out->copy ? -EINVAL : 0;
 }
 
 int task_read_opts(struct task_spec *spec, const rln_task_opts *o, size_t size)
