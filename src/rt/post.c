@@ -134,7 +134,7 @@ int rln_go_on_at(rln_runtime *rt, unsigned worker, int (*fn)(void *arg), void *a
 
 	if (!e)
 		e = opts_copy(&opts, sizeof opts, o, opts_size);
-	if (e || !fn || opts.copy_size > 1 << 20)
+	if (e || !fn || (opts.copy_size && !opts.copy) || opts.copy_size > 1 << 20)
 		return e ? e : -EINVAL;
 	struct go *g = sys_zalloc(sizeof *g + opts.copy_size);
 	if (!g)

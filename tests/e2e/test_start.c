@@ -331,6 +331,8 @@ TEST(post_runs_in_order_each_once)
 	CHECK_INT(rln_post(s.rt, 2, in_order, NULL), ==, -EINVAL);
 	CHECK_INT(rln_post(s.rt, 0, NULL, NULL), ==, -EINVAL);
 	CHECK_INT(rln_go_on(s.rt, 2, task_of, NULL, NULL), ==, -EINVAL);
+	o = (rln_task_opts){ .copy_size = 8 }; /* of nothing */
+	CHECK_INT(rln_go_on(s.rt, 1, task_of, NULL, &o), ==, -EINVAL);
 	CHECK_INT(rln_go_on(s.rt, 0, NULL, NULL, NULL), ==, -EINVAL);
 	CHECK_INT(server_stop(&s), ==, 0);
 }
