@@ -17,7 +17,7 @@
 
 static void parked_fire(struct timer *t)
 {
-	container_of(t, struct io, parked_timer)->parked_due = true;
+	(void)t; /* that it is not armed any more is what may_unpark() looks at */
 }
 
 /*
@@ -27,9 +27,8 @@ static void parked_fire(struct timer *t)
  */
 void io_parked_refused(struct io *io)
 {
-	if (io->parked_refused || io->parked_tail != bufring_tail(&io->bufs))
+	if (timer_armed(&io->parked_timer) || io->parked_tail != bufring_tail(&io->bufs))
 		return;
-	io->parked_refused = true;
 	timer_arm(&io->loop->wheel, &io->parked_timer, io->loop->now_ns + PARKED_RETRY_NS);
 }
 
@@ -38,7 +37,7 @@ static bool may_unpark(const struct io *io)
 {
 	if (list_empty(&io->parked) || !io->bufs.free)
 		return false;
-	return !io->parked_refused || io->parked_due || io->bufs.staged ||
+	return !timer_armed(&io->parked_timer) || io->bufs.staged ||
 	       io->parked_tail != bufring_tail(&io->bufs);
 }
 
@@ -154,7 +153,6 @@ static void unpark(struct io *io)
 	unsigned n = io->bufs.free;
 
 	io->parked_tail = bufring_tail(&io->bufs);
-	io->parked_refused = io->parked_due = false;
 	timer_cancel(&io->loop->wheel, &io->parked_timer);
 	while (n-- && !list_empty(&io->parked)) {
 		struct conn *c = container_of(io->parked.next, struct conn, parked);

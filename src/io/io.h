@@ -58,11 +58,12 @@ struct io {
 	struct files files;
 	struct conn **page;
 	unsigned pages;
-	unsigned auto_open;	   /* auto slots in use */
-	struct list dirty;	   /* connections conn_step() must look at */
-	struct list parked;	   /* receives waiting for a buffer, FIFO */
-	struct timer parked_timer; /* one was refused although the group looked filled from here */
-	bool parked_due, parked_refused; /* at parked_tail: not to be asked again before it fires */
+	unsigned auto_open; /* auto slots in use */
+	struct list dirty;  /* connections conn_step() must look at */
+	struct list parked; /* receives waiting for a buffer, FIFO */
+	/* one was refused although the group looked filled from here: not asked again before this
+	   fires, or something is published */
+	struct timer parked_timer;
 	uint16_t parked_tail; /* what was published when parked receives were last armed */
 	struct list hot;      /* armed RECV_HOT receives, longest idle first */
 	unsigned hot_armed;
