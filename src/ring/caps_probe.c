@@ -117,6 +117,16 @@ static int probe_saw(struct probe *p, int err)
 	return err;
 }
 
+static void *probe_map(struct probe *p, size_t bytes, int flags)
+{
+	int err = 0;
+	void *mem = sys_map(bytes, flags, &err);
+
+	if (!mem)
+		probe_saw(p, err);
+	return mem;
+}
+
 static void on_slot(struct io_uring_sqe *sqe)
 {
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
@@ -128,7 +138,7 @@ static void probe_opcodes(struct probe *p)
 	struct io_uring_probe *table = sys_zalloc(sizeof *table + MAX * sizeof table->ops[0]);
 
 	if (!table) {
-		p->lacked = -ENOMEM;
+		probe_saw(p, -ENOMEM);
 		return;
 	}
 	if (ring_register(&p->ring, IORING_REGISTER_PROBE, table, MAX) < 0)
@@ -149,13 +159,11 @@ static bool try_bufring_inc(struct probe *p)
 	struct io_uring_buf_reg reg = { .ring_entries = 2,
 					.bgid = PROBE_GROUP + 1,
 					.pad = RU_PBUF_RING_INC };
+	void *mem = probe_map(p, bytes, 0);
 	int err;
-	void *mem = sys_map(bytes, 0, &err);
 
-	if (!mem) {
-		probe_saw(p, err);
+	if (!mem)
 		return false;
-	}
 	reg.ring_addr = (uint64_t)(uintptr_t)mem;
 	err = ring_register(&p->ring, IORING_REGISTER_PBUF_RING, &reg, 1);
 	if (err >= 0) {
@@ -192,13 +200,11 @@ static bool try_wide_ring(struct probe *p, const struct ring_kernel *k)
 static bool try_guard_install(struct probe *p)
 {
 	size_t bytes = sys_page_size();
+	void *mem = probe_map(p, bytes, SYS_MAP_NORESERVE);
 	int err;
-	void *mem = sys_map(bytes, SYS_MAP_NORESERVE, &err);
 
-	if (!mem) {
-		probe_saw(p, err);
+	if (!mem)
 		return false;
-	}
 	err = sys_advise(mem, bytes, RU_MADV_GUARD_INSTALL);
 	sys_unmap(mem, bytes);
 	return err >= 0;
@@ -431,7 +437,8 @@ static void probe_messages(struct probe *p, const struct ring_kernel *k)
 		return;
 	if (ring_enable(&p->second, NULL) == 0) {
 		p->caps->msg_ring = try_msg_ring(p);
-		if (p->slot[1] >= 0 && files_open(&p->second_files, &p->second, 0, 1, NULL) == 0) {
+		if (p->slot[1] >= 0 &&
+		    probe_saw(p, files_open(&p->second_files, &p->second, 0, 1, NULL)) == 0) {
 			p->caps->msg_ring_fd = try_msg_ring_fd(p);
 			files_close(&p->second_files);
 		}
