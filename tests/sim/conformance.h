@@ -263,6 +263,18 @@ static void conf_prep_accept(struct conf *c, unsigned slot, uint64_t ud)
 	sqe->user_data = ud;
 }
 
+/* Another ring, of four CQEs, with so many empty slots. */
+static void conf_other_ring(struct conf *c, struct ring *r, unsigned slots)
+{
+	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
+	struct io_uring_rsrc_register files = { .nr = slots, .flags = IORING_RSRC_REGISTER_SPARSE };
+
+	CHECK_INT(ring_open(r, &rc, NULL), ==, 0);
+	CHECK_INT(ring_enable(r, NULL), ==, 0);
+	if (slots)
+		CHECK_INT(ring_register(r, IORING_REGISTER_FILES2, &files, sizeof(files)), ==, 0);
+}
+
 /* A connection in slot 0. */
 static void conf_pair(struct conf *c)
 {

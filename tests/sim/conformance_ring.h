@@ -59,14 +59,12 @@ static void row_setup_refused(struct conf *c)
 /* 8 NOPs into a CQ of 4: nothing lost, order kept, nothing counted as dropped. */
 static void row_overflow(struct conf *c)
 {
-	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
 	struct ring r;
 	unsigned sent = 0, got = 0;
 	struct conf seen = { 0 };
 	bool sorted = true;
 
-	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
-	CHECK_INT(ring_enable(&r, NULL), ==, 0);
+	conf_other_ring(c, &r, 0);
 	while (sent < 8 || ring_sq_pending(&r)) {
 		struct io_uring_sqe *sqe = sent < 8 ? ring_sqe(&r) : NULL;
 
@@ -294,13 +292,11 @@ static void row_eventfd(struct conf *c)
 
 static void row_msg_ring(struct conf *c)
 {
-	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
 	struct io_uring_sqe *sqe = conf_sqe(c);
 	struct conf seen = { 0 };
 	struct ring r;
 
-	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
-	CHECK_INT(ring_enable(&r, NULL), ==, 0);
+	conf_other_ring(c, &r, 0);
 	io_uring_prep_msg_ring(sqe, r.u.ring_fd, 77, 88, 0);
 	sqe->user_data = 1;
 	conf_get(c, 1);
@@ -317,15 +313,11 @@ static void row_msg_ring(struct conf *c)
 /* A direct descriptor into a slot that the other ring chooses; then that one is full. */
 static void row_msg_ring_fd(struct conf *c)
 {
-	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
-	struct io_uring_rsrc_register files = { .nr = 1, .flags = IORING_RSRC_REGISTER_SPARSE };
 	struct conf seen = { 0 };
 	struct ring r;
 
 	conf_pair(c);
-	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
-	CHECK_INT(ring_enable(&r, NULL), ==, 0);
-	CHECK_INT(ring_register(&r, IORING_REGISTER_FILES2, &files, sizeof(files)), ==, 0);
+	conf_other_ring(c, &r, 1);
 	for (uint64_t ud = 1; ud <= 3; ud++) {
 		struct io_uring_sqe *sqe = conf_sqe(c);
 
@@ -348,13 +340,11 @@ static void row_msg_ring_fd(struct conf *c)
 /* More messages than the other ring's CQ has entries: none is lost. */
 static void row_msg_ring_flood(struct conf *c)
 {
-	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
 	struct conf seen = { 0 };
 	unsigned good = 0;
 	struct ring r;
 
-	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
-	CHECK_INT(ring_enable(&r, NULL), ==, 0);
+	conf_other_ring(c, &r, 0);
 	for (uint64_t ud = 1; ud <= 7; ud++) {
 		struct io_uring_sqe *sqe = conf_sqe(c);
 

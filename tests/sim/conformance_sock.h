@@ -167,17 +167,23 @@ static void row_connect(struct conf *c)
 	conf_get(c, 3);
 }
 
-static void row_connect_refused(struct conf *c)
+/* An address of our own, at which nobody listens. */
+static void conf_bound(struct conf *c, struct sockaddr_storage *ss)
 {
 	struct sockaddr_in sa = { .sin_family = AF_INET,
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct sockaddr_storage ss;
-	socklen_t n = sizeof(ss);
+	socklen_t n = sizeof(*ss);
 
-	/* Bound, so that nobody else listens there. */
 	c->fd = sys_socket(AF_INET, SOCK_STREAM, 0);
 	CHECK_INT(sys_bind(c->fd, (struct sockaddr *)&sa, sizeof(sa)), ==, 0);
-	CHECK_INT(sys_getsockname(c->fd, &ss, &n), ==, 0);
+	CHECK_INT(sys_getsockname(c->fd, ss, &n), ==, 0);
+}
+
+static void row_connect_refused(struct conf *c)
+{
+	struct sockaddr_storage ss;
+
+	conf_bound(c, &ss);
 	conf_socket(c, 1);
 	conf_connect(c, 1, (struct sockaddr *)&ss, 1);
 	conf_get(c, 1);
@@ -342,15 +348,10 @@ static void row_send_zc_bad_region(struct conf *c)
 static void row_backlog(struct conf *c)
 {
 	struct __kernel_timespec ts = { .tv_nsec = 400000000 };
-	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sockaddr_storage ss;
-	socklen_t n = sizeof(ss);
 
-	c->fd = sys_socket(AF_INET, SOCK_STREAM, 0);
-	CHECK_INT(sys_bind(c->fd, (struct sockaddr *)&sa, sizeof(sa)), ==, 0);
+	conf_bound(c, &ss);
 	CHECK_INT(sys_listen(c->fd, 1), ==, 0);
-	CHECK_INT(sys_getsockname(c->fd, &ss, &n), ==, 0);
 	for (unsigned slot = 1; slot <= 3; slot++) {
 		struct io_uring_sqe *sqe = conf_sqe(c);
 
@@ -358,7 +359,8 @@ static void row_backlog(struct conf *c)
 		sqe->user_data = 1;
 		CHECK_INT(conf_result(c, 1), ==, 0);
 		sqe = conf_sqe(c);
-		io_uring_prep_connect(sqe, (int)slot, (struct sockaddr *)&ss, n);
+		io_uring_prep_connect(sqe, (int)slot, (struct sockaddr *)&ss,
+				      sizeof(struct sockaddr_in));
 		conf_fixed(sqe, 2)->flags |= IOSQE_IO_LINK;
 		sqe = conf_sqe(c);
 		io_uring_prep_link_timeout(sqe, &ts, 0);

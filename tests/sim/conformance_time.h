@@ -379,15 +379,11 @@ static void row_msg_flags(struct conf *c)
 /* Into a slot that we name over there, with and without a word about it. */
 static void row_msg_fd_slot(struct conf *c)
 {
-	struct ring_config rc = { .kernel = c->kernel, .sq_entries = 2, .cq_entries = 4 };
-	struct io_uring_rsrc_register files = { .nr = 2, .flags = IORING_RSRC_REGISTER_SPARSE };
 	struct conf seen = { 0 };
 	struct ring r;
 
 	conf_pair(c);
-	CHECK_INT(ring_open(&r, &rc, NULL), ==, 0);
-	CHECK_INT(ring_enable(&r, NULL), ==, 0);
-	CHECK_INT(ring_register(&r, IORING_REGISTER_FILES2, &files, sizeof(files)), ==, 0);
+	conf_other_ring(c, &r, 2);
 	for (unsigned i = 0; i < 4; i++) {
 		struct io_uring_sqe *sqe = conf_msg(c, r.u.ring_fd, i == 3, 77);
 

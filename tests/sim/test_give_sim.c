@@ -87,14 +87,19 @@ static void begin(uint64_t seed, bool can)
 		turn(t.from);
 }
 
+static void end_world(void)
+{
+	rig_stop(&t.r);
+	rig_check_quiet(t.w);
+	world_enter(NULL);
+	world_free(t.w);
+}
+
 static void end(void)
 {
 	peer_close(t.peer);
-	rig_stop(&t.r);
-	rig_check_quiet(t.w);
+	end_world();
 	CHECK_INT(t.ends, ==, 1);
-	world_enter(NULL);
-	world_free(t.w);
 }
 
 /* It said yes; by the time the message could go out that worker waits for no more of them. */
@@ -164,10 +169,7 @@ TEST(give_on_its_way_keeps_its_worker_from_stopping)
 		}
 		CHECK_INT(t.ends, ==, 1);
 		atomic_fetch_sub(&other()->gifts, 1);
-		rig_stop(&t.r);
-		rig_check_quiet(t.w);
-		world_enter(NULL);
-		world_free(t.w);
+		end_world();
 	}
 }
 

@@ -43,12 +43,8 @@ static void until_live(struct task *t, unsigned received)
 	CHECK_INT(loop_turn(&loop, INT64_MIN), ==, 0);
 }
 
-static void down(void)
-{
-	kop_down(turn);
-}
-
-TEST(kop_cancelled_while_the_cancel_before_is_out_is_cancelled_all_the_same)
+/* The first receive has got its byte, and been cancelled before anybody saw that. */
+static struct task *up_with_a_cancel_out(void)
 {
 	struct task_spec spec = { .fn = receives_three_times, .file = "here.c" };
 	struct task *t;
@@ -57,11 +53,23 @@ TEST(kop_cancelled_while_the_cancel_before_is_out_is_cancelled_all_the_same)
 	CHECK_INT(task_create(&sched, &spec, &t), ==, 0);
 	until_live(t, 1);
 	CHECK_INT(write(pair[1], "x", 1), ==, 1);
-	CHECK_INT(ring_enter(&loop.ring, 0, 0), ==, 0); /* it has ended, nobody has seen it */
+	CHECK_INT(ring_enter(&loop.ring, 0, 0), ==, 0);
 	rln_scope_cancel(&first);
 	CHECK_INT(ring_enter(&loop.ring, 0, 0), ==, 0);
 	CHECK_INT(ring_cq_ready(&loop.ring), ==, 2);
 	CHECK_INT(ops_reap(&loop.ops, 1), ==, 1); /* and its cancel's answer stays where it is */
+	return t;
+}
+
+static void down(void)
+{
+	kop_down(turn);
+}
+
+TEST(kop_cancelled_while_the_cancel_before_is_out_is_cancelled_all_the_same)
+{
+	struct task *t = up_with_a_cancel_out();
+
 	sched_run(&sched);
 	CHECK_INT(first_res, ==, 1);
 	CHECK(t->state == TASK_PARKED && t->k.io && t->holds & HOLD_CANCEL);
@@ -82,17 +90,8 @@ TEST(kop_cancelled_while_the_cancel_before_is_out_is_cancelled_all_the_same)
  * more. */
 TEST(kop_cancel_that_waited_for_one_before_is_not_sent_for_what_has_ended)
 {
-	struct task_spec spec = { .fn = receives_three_times, .file = "here.c" };
-	struct task *t;
+	struct task *t = up_with_a_cancel_out();
 
-	up_sized(8);
-	CHECK_INT(task_create(&sched, &spec, &t), ==, 0);
-	until_live(t, 1);
-	CHECK_INT(write(pair[1], "x", 1), ==, 1);
-	CHECK_INT(ring_enter(&loop.ring, 0, 0), ==, 0);
-	rln_scope_cancel(&first);
-	CHECK_INT(ring_enter(&loop.ring, 0, 0), ==, 0);
-	CHECK_INT(ops_reap(&loop.ops, 1), ==, 1);
 	CHECK_INT(write(pair[1], "y", 1), ==, 1); /* the second receive has its byte already */
 	sched_run(&sched);
 	rln_scope_cancel(&second);
