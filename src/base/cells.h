@@ -24,7 +24,7 @@ struct cells {
 	/*
 	 * The block that is handed out and how many of its cells are, in one word: a cell of it can
 	 * only be had by moving the word, so no thread holds the address of a block that is free.
-	 * On top, how many threads have come: see cells_left().
+	 * On top, how many threads have come: see cells_leave().
 	 */
 	_Atomic(uint64_t) open;
 	_Atomic(uint16_t) left;

@@ -38,8 +38,7 @@ int inbox_open(struct inbox *in, struct ops *ops);
 void inbox_start(struct inbox *in);
 /* Any thread. 0, or -ESHUTDOWN (m stays the caller's). */
 int inbox_push(struct inbox *in, struct inbox_msg *m);
-/* The same for a caller whose presence is known to whoever calls inbox_free(): it is not counted.
- */
+/* The same for a caller of whom whoever calls inbox_free() knows otherwise: it is not counted. */
 int inbox_push_known(struct inbox *in, struct inbox_msg *m);
 /* Any thread: a push would be refused. */
 bool inbox_refuses(const struct inbox *in);

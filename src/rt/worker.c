@@ -283,7 +283,6 @@ void worker_close(struct worker *w)
 static void drain_begin(struct worker *w)
 {
 	w->phase = WORKER_DRAINING;
-	w->shutdown_ns = w->loop.now_ns;
 	io_drain(&w->io);
 	sched_drain_begin(&w->sched);
 	timer_arm(&w->loop.wheel, &w->drain_timer,

@@ -57,8 +57,7 @@ struct worker {
 	bool dead;	   /* its ring became unusable: nothing of it can be closed in order */
 	bool look_again;   /* drain_step() moved: no sleep before it has looked once more */
 	struct timer drain_timer;
-	struct list user_timers; /* running rln_timers; stopped when the worker stops */
-	int64_t shutdown_ns;
+	struct list user_timers;	 /* running rln_timers; stopped when the worker stops */
 	_Alignas(64) struct cells posts; /* other threads' line */
 	_Alignas(64) _Atomic(int) tid;	 /* of its thread */
 	struct stall_watch watch;	 /* the watching thread's */

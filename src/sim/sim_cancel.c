@@ -28,9 +28,8 @@ int req_cancel(struct sim_req *q)
 		return -EALREADY;
 	if (steady(q) && !q->punted)
 		return -ENOENT;
-	if (steady(q) && chance(w, 2)) {
+	if (steady(q) && chance(w, 2))
 		return -EALREADY;
-	}
 	if (!is_timer(q) && !steady(q) && !req_multishot(q) &&
 	    (fault(w, FAULT_CANCEL_LATE) || (q->punted && chance(w, 2)))) {
 		q->cancel_at = w->now + latency(w);

@@ -133,7 +133,6 @@ int names_rename(struct world *w, const struct disk_place *old, const struct dis
 void names_sync(struct world *w, struct disk_node *dir, uint64_t upto);
 /* A new file was synced: on many file systems its name is safe with it. */
 void names_sync_of(struct world *w, const struct disk_node *n);
-unsigned names_count(const struct disk_node *dir);
 unsigned names_folders(const struct disk_node *dir);
 void names_drop(struct world *w, struct disk_node *dir);
 void names_free(struct world *w); /* all */

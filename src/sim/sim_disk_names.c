@@ -409,15 +409,6 @@ int names_rename(struct world *w, const struct disk_place *old, const struct dis
 	return 0;
 }
 
-unsigned names_count(const struct disk_node *dir)
-{
-	unsigned n = 0;
-
-	list_for_each (e, &dir->now)
-		n++;
-	return n;
-}
-
 unsigned names_folders(const struct disk_node *dir)
 {
 	unsigned n = 0;
