@@ -16,14 +16,9 @@
 
 #define CLOCK_STEP 17 /* ns: a loop that only reads the clock comes to its end */
 
-static struct world *here(void)
-{
-	return world_here();
-}
-
 int64_t sys_now(void)
 {
-	struct world *w = here();
+	struct world *w = world_here();
 
 	w->now += CLOCK_STEP;
 	return w->now;
@@ -34,7 +29,7 @@ void sys_random(void *buf, size_t n)
 	uint8_t *p = buf;
 
 	for (size_t i = 0; i < n; i++)
-		p[i] = (uint8_t)rand_next(here());
+		p[i] = (uint8_t)rand_next(world_here());
 }
 
 /* ---- memory: a header of one alignment unit in front, which holds the way back */
@@ -110,19 +105,19 @@ void sys_free(void *p)
 /* ---- sockets */
 static struct sim_sock *sock_at(int fd)
 {
-	struct sim_file *f = fd_get(here(), fd);
+	struct sim_file *f = fd_get(world_here(), fd);
 
 	return f && f->kind == SIM_SOCK ? f->sock : NULL;
 }
 
 static int no_sock(int fd)
 {
-	return fd_get(here(), fd) ? -ENOTSOCK : -EBADF;
+	return fd_get(world_here(), fd) ? -ENOTSOCK : -EBADF;
 }
 
 int sys_socket(int domain, int type, int protocol)
 {
-	struct world *w = here();
+	struct world *w = world_here();
 	struct sim_file *f;
 	int fd;
 
@@ -229,17 +224,17 @@ int sys_shutdown(int fd, int how)
 /* ---- descriptors */
 int sys_set_blocking(int fd)
 {
-	return fd_get(here(), fd) ? 0 : -EBADF;
+	return fd_get(world_here(), fd) ? 0 : -EBADF;
 }
 
 int sys_close(int fd)
 {
-	return fd_close(here(), fd);
+	return fd_close(world_here(), fd);
 }
 
 int sys_poll(int fd, short events)
 {
-	struct sim_file *f = fd_get(here(), fd);
+	struct sim_file *f = fd_get(world_here(), fd);
 	unsigned ready = 0;
 
 	if (!f)
@@ -258,7 +253,7 @@ int sys_poll(int fd, short events)
 
 int sys_dup(int fd)
 {
-	struct world *w = here();
+	struct world *w = world_here();
 	struct sim_file *f = fd_get(w, fd);
 	int copy;
 
@@ -272,7 +267,7 @@ int sys_dup(int fd)
 
 int sys_fd_type(int fd)
 {
-	struct sim_file *f = fd_get(here(), fd);
+	struct sim_file *f = fd_get(world_here(), fd);
 
 	if (!f)
 		return -EBADF;
@@ -290,7 +285,7 @@ int sys_unlink_socket(const char *path)
 
 int sys_eventfd(void)
 {
-	struct world *w = here();
+	struct world *w = world_here();
 	struct sim_file *f = file_new(SIM_EVENT);
 	int fd = fd_install(w, f);
 
@@ -301,7 +296,7 @@ int sys_eventfd(void)
 
 int sys_eventfd_signal(int fd)
 {
-	struct sim_file *f = fd_get(here(), fd);
+	struct sim_file *f = fd_get(world_here(), fd);
 
 	if (!f || f->kind != SIM_EVENT)
 		return -EBADF;
